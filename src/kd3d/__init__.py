@@ -1,0 +1,52 @@
+"""kd3d: knowledge distillation of LiDAR 3D object detectors on PyTorch Lightning."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kd3d.data import WaymoDataModule
+    from kd3d.detectors import Detector, create_detector, list_detectors
+    from kd3d.distill import (
+        DistillationCallback,
+        KDCallback,
+        LabelKD,
+        PivotalLogitKD,
+        RegressionKD,
+        inherit_weights,
+    )
+    from kd3d.metrics import WaymoDetectionMetric
+    from kd3d.structures import Detections, HeadMaps, PointBatch
+    from kd3d.training import DetectorModule
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "WaymoDataModule": "kd3d.data",
+    "Detector": "kd3d.detectors",
+    "create_detector": "kd3d.detectors",
+    "list_detectors": "kd3d.detectors",
+    "DistillationCallback": "kd3d.distill",
+    "KDCallback": "kd3d.distill",
+    "LabelKD": "kd3d.distill",
+    "PivotalLogitKD": "kd3d.distill",
+    "RegressionKD": "kd3d.distill",
+    "inherit_weights": "kd3d.distill",
+    "WaymoDetectionMetric": "kd3d.metrics",
+    "Detections": "kd3d.structures",
+    "HeadMaps": "kd3d.structures",
+    "PointBatch": "kd3d.structures",
+    "DetectorModule": "kd3d.training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: any public name
+    """Import a public name when it is first asked for, so that ``import kd3d`` stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kd3d' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

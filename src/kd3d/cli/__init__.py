@@ -1,1 +1,1 @@
-"""Placeholder until the room is furnished."""
+"""The commands: one small file each."""

@@ -1,1 +1,17 @@
-"""Placeholder until the room is furnished."""
+"""Detectors: points in, head maps and boxes out."""
+
+from kd3d.detectors.center_point import CenterPoint
+from kd3d.detectors.center_point_pillar import CenterPointPillar
+from kd3d.detectors.checkpoint import load_detector, save_detector
+from kd3d.detectors.detector import Detector
+from kd3d.detectors.zoo import create_detector, list_detectors
+
+__all__ = [
+    "CenterPoint",
+    "CenterPointPillar",
+    "Detector",
+    "create_detector",
+    "list_detectors",
+    "load_detector",
+    "save_detector",
+]

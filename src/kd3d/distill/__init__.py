@@ -1,1 +1,34 @@
-"""Placeholder until the room is furnished."""
+"""Distillation: the callback, its objectives, and the initialisation from a teacher."""
+
+from kd3d.distill.callback import DistillationCallback, KDCallback
+from kd3d.distill.inherit import InheritanceReport, inherit_weights
+from kd3d.distill.objectives import (
+    LabelKD,
+    Objective,
+    PivotalLogitKD,
+    RegressionKD,
+    StepContext,
+)
+from kd3d.distill.protocol import CenterDetector
+from kd3d.distill.teacher import Teacher, TeacherMode
+from kd3d.distill.teacher_check import TeacherScore, waymo_score
+from kd3d.distill.views import Outputs, View
+
+__all__ = [
+    "CenterDetector",
+    "DistillationCallback",
+    "InheritanceReport",
+    "KDCallback",
+    "LabelKD",
+    "Objective",
+    "Outputs",
+    "PivotalLogitKD",
+    "RegressionKD",
+    "StepContext",
+    "Teacher",
+    "TeacherMode",
+    "TeacherScore",
+    "View",
+    "inherit_weights",
+    "waymo_score",
+]

@@ -1,5 +1,29 @@
 """Boxes, overlaps and grids in bird's-eye view and 3D."""
 
+from kd3d.geometry.boxes import (
+    corners_3d,
+    corners_bev,
+    count_points_in_boxes,
+    points_in_boxes,
+    wrap_angle,
+)
 from kd3d.geometry.grid import BEVGrid
+from kd3d.geometry.heat import draw_gaussians, gaussian_radius
+from kd3d.geometry.iou import iou_3d, iou_3d_aligned, iou_bev, iou_bev_aligned
+from kd3d.geometry.nms import nms_rotated
 
-__all__ = ["BEVGrid"]
+__all__ = [
+    "BEVGrid",
+    "corners_3d",
+    "corners_bev",
+    "count_points_in_boxes",
+    "draw_gaussians",
+    "gaussian_radius",
+    "iou_3d",
+    "iou_3d_aligned",
+    "iou_bev",
+    "iou_bev_aligned",
+    "nms_rotated",
+    "points_in_boxes",
+    "wrap_angle",
+]

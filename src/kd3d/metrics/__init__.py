@@ -1,1 +1,5 @@
-"""Placeholder until the room is furnished."""
+"""Detection metrics: the official Waymo metric without TensorFlow."""
+
+from kd3d.metrics.detection import WaymoDetectionMetric
+
+__all__ = ["WaymoDetectionMetric"]

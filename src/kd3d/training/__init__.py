@@ -1,1 +1,6 @@
-"""Placeholder until the room is furnished."""
+"""LightningModules and schedules that train kd3d's detectors."""
+
+from kd3d.training.module import DetectorModule
+from kd3d.training.one_cycle import OneCycle, one_cycle
+
+__all__ = ["DetectorModule", "OneCycle", "one_cycle"]

@@ -1,1 +1,55 @@
-"""Placeholder until the room is furnished."""
+"""The Waymo Open Dataset's v1 perception records: reading, writing, and the dataset's rules."""
+
+from kd3d.waymo import schema
+from kd3d.waymo.difficulty import effective_difficulty
+from kd3d.waymo.frame import Frame
+from kd3d.waymo.labels import CLASSES, WAYMO_TYPES, class_of
+from kd3d.waymo.points import Points, points_of
+from kd3d.waymo.range_image import azimuths_of, inclinations_of, rays_of
+from kd3d.waymo.raw import LASER_NAMES, TOP, LaserCalibration, RawFrame, RawLabel, RawLaser
+from kd3d.waymo.raw_reader import decode_raw_frame
+from kd3d.waymo.reader import calibrations_of, decode_frame, read_frames, read_raw_frames
+from kd3d.waymo.tfrecord import (
+    RecordSpan,
+    RecordWriter,
+    iterate_offsets,
+    iterate_records,
+    read_record,
+    record_name,
+    scan_offsets,
+)
+from kd3d.waymo.writer import encode_frame, write_segment
+
+__all__ = [
+    "CLASSES",
+    "LASER_NAMES",
+    "TOP",
+    "WAYMO_TYPES",
+    "Frame",
+    "LaserCalibration",
+    "Points",
+    "RawFrame",
+    "RawLabel",
+    "RawLaser",
+    "RecordSpan",
+    "RecordWriter",
+    "azimuths_of",
+    "calibrations_of",
+    "class_of",
+    "decode_frame",
+    "decode_raw_frame",
+    "effective_difficulty",
+    "encode_frame",
+    "inclinations_of",
+    "iterate_offsets",
+    "iterate_records",
+    "points_of",
+    "rays_of",
+    "read_frames",
+    "read_raw_frames",
+    "read_record",
+    "record_name",
+    "scan_offsets",
+    "schema",
+    "write_segment",
+]

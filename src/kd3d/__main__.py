@@ -1,0 +1,24 @@
+"""``python -m kd3d``: list the commands."""
+
+import sys
+
+COMMANDS = {
+    "kd3d-train": "train a student, with or without a teacher, and report on it",
+    "kd3d-eval": "evaluate a checkpoint on a dataset with the Waymo metric",
+    "kd3d-data": "simulate a dataset",
+}
+
+
+def main() -> int:
+    """Print the commands with one line each."""
+    import kd3d
+
+    print(f"kd3d {kd3d.__version__}: knowledge distillation of LiDAR 3D object detectors\n")
+    for name, purpose in COMMANDS.items():
+        print(f"  {name:<12}{purpose}")
+    print("\nEach one explains itself with --help.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

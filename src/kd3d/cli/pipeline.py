@@ -1,0 +1,188 @@
+"""What ``kd3d-train`` does, from top to bottom."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.syntax import Syntax
+
+from kd3d.cli.environment import write_versions
+from kd3d.cli.outcome import Outcome, write_outcome
+from kd3d.cli.ranks import is_first_process
+from kd3d.cli.report import print_results
+from kd3d.cli.results import Role, RunResult, read_results
+from kd3d.cli.sizes import BatchSizes, print_sizes
+from kd3d.cli.stages import Stage, evaluate_loaded, train_stage
+from kd3d.cli.teachers import load_teacher, teacher_config, teacher_folder, teacher_network
+from kd3d.detectors import Detector
+from kd3d.distill import inherit_weights
+from kd3d.errors import ConfigError
+from kd3d.files import write_text
+
+__all__ = ["run"]
+
+
+def run(config: DictConfig, folder: Path, command: str) -> float:
+    """Train what the configuration asks for and report on it.
+
+    Args:
+        config: a composed ``train`` configuration.
+        folder: the run's folder. A finished run is not repeated, and of an interrupted one the
+            finished stages are kept.
+        command: the command line, for the report.
+
+    Returns:
+        L2 mAPH of the last student, in [0, 1].
+
+    Raises:
+        ConfigError: if options are missing or contradict each other.
+    """
+    console = Console(quiet=not is_first_process())
+    _check(config)
+    finished = _finished(config, folder)
+    if finished:
+        console.print(f"finished before: {folder / 'report.md'}")
+        print_results(finished, console=console)
+        return finished[-1].metrics["L2_mAPH"]
+    _start(config, folder, console)
+    outcome = Outcome()
+    teacher = _teacher(config, folder, console, outcome)
+    if config.run.plain:
+        stage = Stage("plain student", "plain student", folder / "plain", "random")
+        student = _student(config)
+        outcome.add(train_stage(config, stage, student), student, stage.folder)
+    if config.run.student:
+        _train_student(config, folder, teacher, console, outcome)
+    if is_first_process():
+        write_outcome(config, folder, command, outcome)
+        print_results(outcome.results, title="Waymo metric, validation set", console=console)
+        console.print(f"report: {folder / 'report.md'}")
+    return outcome.results[-1].metrics["L2_mAPH"]
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse what cannot work before anything is written."""
+    if config.data.root is None:
+        raise ConfigError(
+            "the folder of the Waymo records is not given.",
+            where="data.root",
+            hint="Name it (data.root=/path with training/*.tfrecord and validation/*.tfrecord), "
+            "or try everything on simulated records first: scale=demo.",
+        )
+    if _wants_teacher(config) and config.teacher.checkpoint is None and not config.run.teacher:
+        raise ConfigError(
+            "distillation and initialisation need a trained teacher.",
+            where="teacher.checkpoint",
+            hint="Name one (teacher.checkpoint=FILE; experiment=cp_pillar trains it), "
+            "or let this command train it first: run.teacher=true.",
+        )
+    if not (config.run.teacher or config.run.plain or config.run.student):
+        raise ConfigError("there is nothing to train.", where="run", hint="Say run.student=true.")
+
+
+def _wants_teacher(config: DictConfig) -> bool:
+    distils = bool(config.kd.objectives) or config.init.strategy is not None
+    return bool(config.run.student and distils)
+
+
+def _finished(config: DictConfig, folder: Path) -> list[RunResult] | None:
+    """Read what the folder's last run reported, if it had the same configuration."""
+    stored = folder / "config.yaml"
+    if not (stored.is_file() and (folder / "metrics.json").is_file()):
+        return None
+    if stored.read_text(encoding="utf-8") != _as_text(config):
+        raise ConfigError(
+            "holds a finished run with another configuration.",
+            where=str(folder),
+            hint="Name another folder: hydra.run.dir=FOLDER.",
+        )
+    return read_results(folder / "metrics.json")
+
+
+def _as_text(config: DictConfig) -> str:
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    return OmegaConf.to_yaml({key: value for key, value in plain.items() if key != "stage"})
+
+
+def _start(config: DictConfig, folder: Path, console: Console) -> None:
+    """Write down what is run, say it, and make sure that there is data."""
+    text = _as_text(config)
+    if is_first_process():
+        write_text(folder / "config.yaml", text)
+        write_versions(folder)
+    console.print(Syntax(text, "yaml", background_color="default"))
+    if config.simulate is not None:
+        from kd3d.simulate import simulate_dataset
+
+        arguments = cast(dict[str, Any], OmegaConf.to_container(config.simulate, resolve=True))
+        if is_first_process():
+            simulate_dataset(Path(arguments.pop("out")), **arguments)
+    devices = _count_devices(config)
+    per_device = int(config.data.batch_size)
+    accumulated = int(config.trainer.accumulate_grad_batches)
+    print_sizes(
+        console,
+        BatchSizes(per_device * devices * accumulated, per_device),
+        BatchSizes(config.recipe.effective_batch, config.recipe.batch_norm_batch),
+    )
+
+
+def _count_devices(config: DictConfig) -> int:
+    trainer: pl.Trainer = instantiate(
+        config.trainer, logger=False, enable_checkpointing=False, _convert_="all"
+    )
+    return trainer.world_size
+
+
+def _teacher(
+    config: DictConfig, folder: Path, console: Console, outcome: Outcome
+) -> Detector | None:
+    """Load the teacher, or train it once for all jobs that ask for the same one."""
+    if config.teacher.checkpoint is not None and _wants_teacher(config):
+        teacher = load_teacher(config)
+        stage = Stage("teacher", "teacher", folder / "teacher", "loaded")
+        outcome.add(evaluate_loaded(config, stage, teacher), teacher, stage.folder)
+        return teacher
+    if not config.run.teacher:
+        return None
+    own = teacher_config(config)
+    stage = Stage("teacher", "teacher", teacher_folder(own), "random")
+    console.print(f"teacher: {stage.folder}")
+    pl.seed_everything(own.seed, workers=True, verbose=False)
+    teacher = teacher_network(config)
+    outcome.add(train_stage(own, stage, teacher), teacher, stage.folder)
+    return teacher
+
+
+def _student(config: DictConfig) -> Detector:
+    """Make the student with the weights of its seed: the same ones for every stage and job."""
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    student: Detector = instantiate(config.student, _convert_="all")
+    return student
+
+
+def _train_student(
+    config: DictConfig,
+    folder: Path,
+    teacher: Detector | None,
+    console: Console,
+    outcome: Outcome,
+) -> None:
+    student = _student(config)
+    initialisation = "random"
+    if config.init.strategy is not None and teacher is not None:
+        report = inherit_weights(student, teacher, strategy=config.init.strategy)
+        console.print(str(report))
+        initialisation = f"{config.init.strategy} of the teacher"
+    callbacks: list[Callback] = []
+    if config.kd.objectives and teacher is not None:
+        make_callback = instantiate(config.kd, _partial_=True, _convert_="all")
+        callbacks.append(make_callback(teacher=teacher))
+    name = "distilled student" if callbacks else "student"
+    role: Role = "distilled student" if callbacks else "plain student"
+    stage = Stage(name, role, folder / "student", initialisation)
+    outcome.add(train_stage(config, stage, student, callbacks), student, stage.folder)

@@ -1,0 +1,199 @@
+"""One stage of a command: train one network, evaluate it, keep the result."""
+
+import csv
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from kd3d.cli.latency import measure_latency
+from kd3d.cli.results import Role, RunResult
+from kd3d.data import WaymoDataModule
+from kd3d.detectors import Detector, save_detector
+from kd3d.errors import OutputError
+from kd3d.files import write_text
+from kd3d.structures import PointBatch
+from kd3d.training import DetectorModule
+
+__all__ = [
+    "Stage",
+    "evaluate",
+    "evaluate_loaded",
+    "finished_stage",
+    "learning_curve",
+    "make_trainer",
+    "train_stage",
+]
+
+_WEIGHTS = "detector.ckpt"
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One network to train.
+
+    Args:
+        name: the run's name in the report, also the name of its logger runs.
+        role: what it is compared as.
+        folder: where its checkpoints, curves and result go.
+        initialisation: where its weights start, in words.
+    """
+
+    name: str
+    role: Role
+    folder: Path
+    initialisation: str
+
+    @property
+    def weights(self) -> Path:
+        """The trained detector: plain tensors, loadable without Lightning."""
+        return self.folder / _WEIGHTS
+
+
+def finished_stage(stage: Stage) -> RunResult | None:
+    """Read the result of a stage that an earlier run completed, if there is one.
+
+    Raises:
+        OutputError: if the stage left a result that cannot be read.
+    """
+    path = stage.folder / _RESULT
+    if not path.is_file() or not stage.weights.is_file():
+        return None
+    try:
+        return RunResult(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise OutputError(
+            f"is not the result of a stage ({error}).",
+            where=str(path),
+            hint="Remove the folder to train again.",
+        ) from error
+
+
+def train_stage(
+    config: DictConfig, stage: Stage, detector: Detector, extra: Sequence[Callback] = ()
+) -> RunResult:
+    """Train a detector, evaluate its last weights, and keep both in the stage's folder.
+
+    A stage that was interrupted goes on from its last checkpoint; one that is finished is not
+    trained again. The detector holds the trained weights afterwards.
+
+    Args:
+        config: a composed ``train`` configuration.
+        stage: name, role and folder.
+        detector: the network, with its initial weights.
+        extra: callbacks beside the configured ones (distillation).
+    """
+    done = finished_stage(stage)
+    if done is not None:
+        stored = Detector.from_checkpoint(stage.weights)
+        detector.load_state_dict(stored.state_dict())
+        return replace(done, name=stage.name, role=stage.role)
+    data: WaymoDataModule = instantiate(config.data, _convert_="all")
+    module = DetectorModule(detector, **_plain(config.optimizer))
+    trainer = make_trainer(config, stage, extra)
+    last = stage.folder / "checkpoints" / "last.ckpt"
+    start = time.perf_counter()
+    trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None)
+    seconds = time.perf_counter() - start
+    result = replace(
+        _result(config, stage, trainer, module, data), steps=trainer.global_step, seconds=seconds
+    )
+    if trainer.is_global_zero:
+        save_detector(detector, stage.weights)
+        text = json.dumps(asdict(result), indent=2, allow_nan=True) + "\n"
+        write_text(stage.folder / _RESULT, text)
+    return result
+
+
+def evaluate_loaded(config: DictConfig, stage: Stage, detector: Detector) -> RunResult:
+    """Evaluate a detector that was trained elsewhere."""
+    data: WaymoDataModule = instantiate(config.data, _convert_="all")
+    return _result(config, stage, make_trainer(config, stage), DetectorModule(detector), data)
+
+
+def _result(
+    config: DictConfig,
+    stage: Stage,
+    trainer: pl.Trainer,
+    module: DetectorModule,
+    data: WaymoDataModule,
+) -> RunResult:
+    detector = module.detector
+    metrics = evaluate(trainer, module, data)
+    return RunResult(
+        name=stage.name,
+        role=stage.role,
+        detector=detector.spec()["name"],
+        initialisation=stage.initialisation,
+        parameters=sum(p.numel() for p in detector.parameters()),
+        latency_ms=_latency(trainer, detector, data, config.report.latency_repeats),
+        metrics=metrics,
+        steps=0,
+        seconds=0.0,
+    )
+
+
+def make_trainer(config: DictConfig, stage: Stage, extra: Sequence[Callback] = ()) -> pl.Trainer:
+    """Make the trainer of a stage with its own loggers and callbacks."""
+    config = config.copy()
+    OmegaConf.update(config, "stage", {"name": stage.name, "folder": str(stage.folder)})
+    loggers = [instantiate(node) for node in (config.logger or {}).values() if node]
+    callbacks = [instantiate(node) for node in (config.callbacks or {}).values() if node]
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        logger=loggers or False,
+        callbacks=[*callbacks, *extra],
+        default_root_dir=str(stage.folder),
+        _convert_="all",
+    )
+    return trainer
+
+
+def evaluate(
+    trainer: pl.Trainer, module: DetectorModule, data: WaymoDataModule
+) -> dict[str, float]:
+    """Evaluate a module on the whole validation set.
+
+    Returns:
+        the detection metric by name, without the ``val/`` prefix.
+    """
+    (logged,) = trainer.validate(module, data, verbose=False)
+    return {
+        name.removeprefix("val/"): float(value)
+        for name, value in logged.items()
+        if name.startswith("val/")
+    }
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    """Give the arguments that a node holds."""
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+
+
+def learning_curve(folder: Path, metric: str) -> list[tuple[float, float]]:
+    """Read (step, value) pairs of a metric from a stage's ``metrics.csv``, if it kept one."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get(metric)]
+    return [(float(row["step"]) + 1, float(row[metric])) for row in rows]
+
+
+def _latency(trainer: pl.Trainer, detector: Detector, data: WaymoDataModule, repeats: int) -> float:
+    """Time one validation frame on the device that trained."""
+    batch: PointBatch = next(iter(data.val_dataloader()))
+    frame = PointBatch.from_points([batch.points_of(0)])
+    detector.to(trainer.strategy.root_device)
+    try:
+        return measure_latency(detector, frame, repeats=repeats)
+    finally:
+        detector.to("cpu")

@@ -1,0 +1,73 @@
+"""Teachers of a run: from a checkpoint, or trained once and shared."""
+
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from kd3d.cli.job_names import digest
+from kd3d.detectors import Detector
+from kd3d.errors import TeacherError
+
+__all__ = ["load_teacher", "teacher_config", "teacher_folder", "teacher_network"]
+
+_OPTIONS = ("checkpoint", "min_score", "check_frames", "seed", "max_steps")
+
+
+def teacher_network(config: DictConfig) -> Detector:
+    """Make the teacher's network with fresh weights."""
+    detector: Detector = instantiate(_network(config), _convert_="all")
+    return detector
+
+
+def load_teacher(config: DictConfig) -> Detector:
+    """Load ``teacher.checkpoint`` as the network of ``teacher``, on the student's range.
+
+    Raises:
+        CheckpointError: if the file is missing, unreadable or unsafe.
+        TeacherError: if it holds another network than ``teacher`` describes.
+    """
+    teacher = teacher_network(config)
+    path = Path(config.teacher.checkpoint)
+    loaded = Detector.from_checkpoint(path, point_cloud_range=teacher.point_cloud_range)
+    expected, found = teacher.spec(), loaded.spec()
+    for key in ("name", "arguments"):
+        if expected[key] != found[key]:
+            raise TeacherError(
+                f"holds {found['name']} with {found['arguments']}, "
+                f"the run asks for {expected['name']} with {expected['arguments']}.",
+                where=str(path),
+                hint="Name its network with teacher=NAME and teacher.width, teacher.intensity, ...",
+            )
+    return loaded
+
+
+def teacher_config(config: DictConfig) -> DictConfig:
+    """Give the configuration that the teacher itself is trained with."""
+    own = config.copy()
+    own.seed = config.teacher.seed
+    own.trainer.max_steps = config.teacher.max_steps
+    return own
+
+
+def teacher_folder(config: DictConfig) -> Path:
+    """Name the folder of a teacher after everything that its weights depend on."""
+    parts = {
+        "network": _network(config),
+        "data": config.data,
+        "simulate": config.simulate,
+        "optimizer": config.optimizer,
+        "trainer": config.trainer,
+    }
+    resolved = {
+        key: OmegaConf.to_container(node, resolve=True) if node is not None else None
+        for key, node in parts.items()
+    }
+    name = f"{config.teacher.name}-{digest(str(resolved))}"
+    return Path(config.log_dir) / "teachers" / name
+
+
+def _network(config: DictConfig) -> DictConfig:
+    resolved = OmegaConf.to_container(config.teacher, resolve=True)
+    assert isinstance(resolved, dict)
+    return OmegaConf.create({k: v for k, v in resolved.items() if k not in _OPTIONS})

@@ -1,0 +1,141 @@
+"""World augmentation: flips, rotation and scaling of a whole scene, as drawn transforms."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd3d.errors import ConfigError, InputError
+from kd3d.geometry import wrap_angle
+
+__all__ = ["WorldAugmentation", "WorldTransform"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldTransform:
+    """One drawn change of a scene: flips, then rotation about z, then scaling about the origin.
+
+    Args:
+        flip_x: mirror at the x axis (y and heading change sign).
+        flip_y: mirror at the y axis (x changes sign, heading becomes ``-(heading + pi)``).
+        angle: rotation about z in radians, counter-clockwise from above.
+        scale: factor of positions and box dimensions.
+    """
+
+    flip_x: bool = False
+    flip_y: bool = False
+    angle: float = 0.0
+    scale: float = 1.0
+
+    def points(self, points: Tensor) -> Tensor:
+        """Move points.
+
+        Args:
+            points: ``[N, F]`` x, y, z in metres, then features, which stay as they are.
+
+        Returns:
+            ``[N, F]``, a new tensor of the same dtype.
+
+        Raises:
+            InputError: if `points` is not ``[N, 3 or more]``.
+        """
+        if points.ndim != 2 or points.shape[1] < 3:
+            raise InputError(f"points must be [N, F >= 3], not {tuple(points.shape)}.")
+        return torch.cat((self._positions(points[:, :3]), points[:, 3:]), dim=1)
+
+    def boxes(self, boxes: Tensor) -> Tensor:
+        """Move boxes.
+
+        Args:
+            boxes: ``[M, 7]`` (x, y, z, length, width, height, heading), metres and radians.
+
+        Returns:
+            ``[M, 7]``, a new tensor of the same dtype, headings in [-pi, pi).
+
+        Raises:
+            InputError: if `boxes` is not ``[M, 7]``.
+        """
+        if boxes.ndim != 2 or boxes.shape[1] != 7:
+            raise InputError(f"boxes must be [M, 7], not {tuple(boxes.shape)}.")
+        heading = boxes[:, 6:]
+        if self.flip_x:
+            heading = -heading
+        if self.flip_y:
+            heading = -(heading + math.pi)
+        heading = wrap_angle(heading + self.angle)
+        return torch.cat(
+            (self._positions(boxes[:, :3]), boxes[:, 3:6] * self.scale, heading), dim=1
+        )
+
+    def inverse(self) -> "WorldTransform":
+        """Return the transform that undoes this one."""
+        # A single mirror reverses the sense of the rotation it is exchanged with.
+        mirrored = self.flip_x != self.flip_y
+        return replace(self, angle=self.angle if mirrored else -self.angle, scale=1 / self.scale)
+
+    def _positions(self, xyz: Tensor) -> Tensor:
+        cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
+        x = -xyz[:, 0] if self.flip_y else xyz[:, 0]
+        y = -xyz[:, 1] if self.flip_x else xyz[:, 1]
+        return torch.stack((x * cos - y * sin, x * sin + y * cos, xyz[:, 2] * self.scale), dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WorldAugmentation:
+    """What to draw a `WorldTransform` from; the defaults are CenterPoint's on Waymo.
+
+    Args:
+        flip_x: probability of mirroring at the x axis.
+        flip_y: probability of mirroring at the y axis, drawn independently.
+        rotation: range of the rotation in radians, uniform.
+        scaling: range of the scale factor, uniform.
+
+    Raises:
+        ConfigError: if a probability or a range is impossible.
+    """
+
+    flip_x: float = 0.5
+    flip_y: float = 0.5
+    rotation: tuple[float, float] = (-math.pi / 4, math.pi / 4)
+    scaling: tuple[float, float] = (0.95, 1.05)
+
+    def __post_init__(self) -> None:
+        for name in ("flip_x", "flip_y"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"{getattr(self, name)} is not a probability.",
+                    where=f"augmentation.{name}",
+                    hint="Give a number from 0 to 1.",
+                )
+        for name, lowest in (("rotation", -math.inf), ("scaling", 0.0)):
+            low, high = getattr(self, name)
+            if not lowest < low <= high < math.inf:
+                raise ConfigError(
+                    f"[{low}, {high}] is not a range to draw from.",
+                    where=f"augmentation.{name}",
+                    hint="Give the lower bound first; scales are above 0.",
+                )
+
+    def draw(self, generator: np.random.Generator) -> WorldTransform:
+        """Draw a transform.
+
+        The same numbers are taken from `generator` whatever the options are, so switching one
+        change off leaves the others as they were.
+
+        Args:
+            generator: where the randomness comes from, see `kd3d.data.keyed_generator`.
+        """
+        flip_x, flip_y, turn, size = generator.random(4).tolist()
+        return WorldTransform(
+            flip_x=flip_x < self.flip_x,
+            flip_y=flip_y < self.flip_y,
+            angle=_between(self.rotation, turn),
+            scale=_between(self.scaling, size),
+        )
+
+
+def _between(bounds: tuple[float, float], fraction: float) -> float:
+    low, high = bounds
+    return low + (high - low) * fraction

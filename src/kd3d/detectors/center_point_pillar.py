@@ -1,0 +1,131 @@
+"""CenterPoint on pillars."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from kd3d.detectors.arguments import (
+    complete_width,
+    divisible_grid,
+    plain_branches,
+    plain_depth,
+    plain_numbers,
+    scale_channels,
+)
+from kd3d.detectors.bev_backbone import BEVBackbone
+from kd3d.detectors.center_head import BOX_BRANCHES, CenterHead
+from kd3d.detectors.center_point import CenterPoint
+from kd3d.detectors.pillar_encoder import PillarEncoder, scatter_pillars
+from kd3d.detectors.voxelize import Voxelizer
+
+__all__ = ["CenterPointPillar"]
+
+PARTS = ("encoder", "backbone_2d", "head")
+ENCODER_FILTERS = (64, 64)
+BLOCK_FILTERS = (64, 128, 256)
+BLOCK_STRIDES = (1, 2, 2)
+BRANCH_FILTERS = (128, 128, 128)
+BRANCH_STRIDES = (1, 2, 4)
+HEAD_CHANNELS = 64
+CENTER_LIMIT = (-80.0, -80.0, -10.0, 80.0, 80.0, 10.0)
+
+
+class CenterPointPillar(CenterPoint):
+    """CenterPoint on pillars (CP-Pillar).
+
+    Args:
+        point_cloud_range: (x_min, y_min, z_min, x_max, y_max, z_max) in metres; along x and y a
+            whole number of four cells.
+        cell_size: (x, y) size of a pillar in metres.
+        max_points: points kept per pillar.
+        max_voxels: pillars kept per frame.
+        classes: names of the classes.
+        point_features: features per point, x, y, z included.
+        intensity: "tanh" squashes the fourth feature, "as_is" leaves it.
+        width: factors of the channel counts of "encoder", "backbone_2d" and "head".
+        depth: convolutions per block of the 2D backbone after its first one.
+        extra_branches: further regression branches, name to channels; they learn the box columns
+            after the seventh, in this order.
+        center_limit: (x, y, z, x, y, z) limits of a detected centre in metres; by default ±80 m
+            and ±10 m, or the range where it is larger.
+        score_threshold: a detection scores higher than this.
+        nms_threshold: bird's-eye-view overlap above which the lower of two detections goes.
+        name: the name the detector goes by.
+
+    Raises:
+        ConfigError: if an argument cannot work.
+    """
+
+    def __init__(
+        self,
+        point_cloud_range: Sequence[float],
+        cell_size: Sequence[float],
+        max_points: int,
+        max_voxels: int = 150_000,
+        classes: Sequence[str] = ("Vehicle", "Pedestrian", "Cyclist"),
+        point_features: int = 5,
+        intensity: str = "tanh",
+        width: Mapping[str, float] | None = None,
+        depth: Sequence[int] = (3, 5, 5),
+        extra_branches: Mapping[str, int] | None = None,
+        center_limit: Sequence[float] | None = None,
+        score_threshold: float = 0.1,
+        nms_threshold: float = 0.7,
+        name: str = "cp_pillar",
+    ) -> None:
+        bounds = plain_numbers(point_cloud_range, 6, "point_cloud_range")
+        cell = plain_numbers(cell_size, 2, "cell_size")
+        factors = complete_width(width, PARTS)
+        layers = plain_depth(depth, len(BLOCK_FILTERS))
+        branches = plain_branches(extra_branches, [*BOX_BRANCHES, "heatmap"])
+        limit = None if center_limit is None else plain_numbers(center_limit, 6, "center_limit")
+        super().__init__(
+            name=name,
+            arguments={
+                "point_cloud_range": bounds,
+                "cell_size": cell,
+                "max_points": int(max_points),
+                "max_voxels": int(max_voxels),
+                "classes": tuple(str(one) for one in classes),
+                "point_features": int(point_features),
+                "intensity": str(intensity),
+                "width": factors,
+                "depth": layers,
+                "extra_branches": branches,
+                "center_limit": limit,
+                "score_threshold": float(score_threshold),
+                "nms_threshold": float(nms_threshold),
+            },
+            classes=classes,
+            point_cloud_range=bounds,
+            grid=divisible_grid(bounds, cell, divisor=max(BRANCH_STRIDES)),
+            point_features=point_features,
+            intensity=intensity,
+            center_limit=limit or _around(bounds),
+            score_threshold=score_threshold,
+            nms_threshold=nms_threshold,
+        )
+        pillar = (*cell, bounds[5] - bounds[2])
+        encoder = scale_channels(ENCODER_FILTERS, factors["encoder"], "encoder", fewest=2)
+        blocks = scale_channels(BLOCK_FILTERS, factors["backbone_2d"], "backbone_2d")
+        upsampled = scale_channels(BRANCH_FILTERS, factors["backbone_2d"], "backbone_2d")
+        (head,) = scale_channels((HEAD_CHANNELS,), factors["head"], "head")
+
+        self.voxelizer = Voxelizer(bounds, pillar, max_points, max_voxels)
+        self.vfe = PillarEncoder(point_features, encoder, pillar, bounds[:3], max_points)
+        self.backbone_2d = BEVBackbone(
+            encoder[-1], layers, BLOCK_STRIDES, blocks, BRANCH_STRIDES, upsampled
+        )
+        self.dense_head = CenterHead(self.backbone_2d.out_channels, head, len(classes), branches)
+
+    def encode(self, points: Tensor, batch_index: Tensor, num_frames: int) -> Tensor:
+        """Turn points into the map ``[B, C, H, W]`` of pillar features."""
+        pillars = self.voxelizer(points, batch_index, num_frames)
+        return scatter_pillars(self.vfe(pillars), pillars, self.grid.shape)
+
+
+def _around(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """Give the usual limit of centres, widened where the range is larger."""
+    lower = map(min, CENTER_LIMIT[:3], bounds[:3])
+    upper = map(max, CENTER_LIMIT[3:], bounds[3:])
+    return (*lower, *upper)

@@ -1,0 +1,112 @@
+"""What is checked before the first step, so that distillation cannot start wrong."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from kd3d.distill.objectives.base import Objective
+from kd3d.errors import ConfigError, TeacherError
+
+__all__ = ["check_classes", "check_objectives", "check_separate", "check_trainer", "named"]
+
+_SHARDED = {"FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy"}
+
+
+def named(objectives: Mapping[str, Objective | None] | Sequence[Objective]) -> dict[str, Objective]:
+    """Give each objective its name; those set to None (switched off in a config) are left out.
+
+    Raises:
+        ConfigError: if something is no objective, or two share a name.
+    """
+    if isinstance(objectives, Mapping):
+        pairs = [(str(name), item) for name, item in objectives.items() if item is not None]
+    else:
+        pairs = [(getattr(item, "name", ""), item) for item in objectives]
+    for name, item in pairs:
+        if not isinstance(item, Objective):
+            raise ConfigError(
+                f"{type(item).__name__} is no kd3d.distill.Objective.",
+                where=f"objectives.{name}" if name else "objectives",
+                hint="Pass objectives as a mapping of names, or as a list.",
+            )
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ConfigError(
+            "two objectives have the same name.",
+            where="objectives",
+            hint="Pass a mapping of names to objectives.",
+        )
+    return result
+
+
+def check_trainer(trainer: Any, pl_module: Any) -> None:  # noqa: ANN401 - either Lightning package
+    """Check that the run's optimisation can be distilled.
+
+    Raises:
+        ConfigError: on manual optimisation, sharded parameters, or a step that takes an iterator.
+    """
+    if not pl_module.automatic_optimization:
+        raise ConfigError(
+            "KDCallback adds to the loss that training_step returns; this module optimises itself.",
+            where="automatic_optimization=False",
+            hint="Use automatic optimisation, or call the losses of kd3d.distill.functional.",
+        )
+    names = {kind.__name__ for kind in type(trainer.strategy).__mro__}
+    if names & _SHARDED:
+        raise ConfigError(
+            "KDCallback does not work with sharded parameters.",
+            where=f"strategy={type(trainer.strategy).__name__}",
+            hint="Use 'auto' or 'ddp'.",
+        )
+    if "dataloader_iter" in inspect.signature(pl_module.training_step).parameters:
+        raise ConfigError(
+            "this training step takes an iterator, so there is no batch to give to the teacher.",
+            where="training_step(dataloader_iter)",
+            hint="Take (batch, batch_idx).",
+        )
+
+
+def check_separate(teacher: nn.Module, student: nn.Module) -> None:
+    """Raise `TeacherError` if the teacher's weights are also the student's."""
+    own = {id(parameter) for parameter in student.parameters()}
+    if any(id(parameter) in own for parameter in teacher.parameters()):
+        raise TeacherError(
+            "the teacher shares parameters with the student, so it would be trained and saved.",
+            where="teacher",
+            hint="Pass a copy (copy.deepcopy), and do not keep the teacher inside the student.",
+        )
+
+
+def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
+    """Raise `TeacherError` unless both class lists agree in names and order."""
+    if tuple(teacher) != tuple(student):
+        raise TeacherError(
+            f"the teacher's classes {list(teacher)} are not the student's {list(student)}.",
+            where="classes",
+            hint="Build both with the same class names in the same order.",
+        )
+
+
+def check_objectives(objectives: Mapping[str, Objective], teacher: nn.Module) -> None:
+    """Check that the teacher offers what the objectives call.
+
+    Raises:
+        TeacherError: if a method is missing.
+        ConfigError: if an objective has weights of its own, which nothing would train.
+    """
+    for name, objective in objectives.items():
+        for method in objective.teacher_methods:
+            if not callable(getattr(teacher, method, None)):
+                raise TeacherError(
+                    f"the teacher ({type(teacher).__name__}) has no method {method}().",
+                    where=f"objectives.{name}",
+                    hint="Add the method (see kd3d.distill.CenterDetector), or drop the objective.",
+                )
+        if any(parameter.requires_grad for parameter in objective.parameters()):
+            raise ConfigError(
+                "this objective has trainable parameters, which no optimiser would train.",
+                where=f"objectives.{name}",
+                hint="Put them into the student.",
+            )

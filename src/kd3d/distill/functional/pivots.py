@@ -1,0 +1,80 @@
+"""Which cells of the teacher's heatmap are pivotal, and how much each counts."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from kd3d.errors import ConfigError
+
+__all__ = ["Alignment", "Pivots", "check_pivots", "pivot_weights"]
+
+Pivots = Literal["gaussian", "confidence", "rank", "all"]
+Alignment = Literal["pivot", "resize"]
+
+
+def pivot_weights(
+    teacher_probability: Tensor,
+    target_heatmap: Tensor | None = None,
+    *,
+    pivots: Pivots = "gaussian",
+    threshold: float = 0.1,
+    top_k: int = 500,
+) -> Tensor:
+    """Weigh the cells of the teacher's grid.
+
+    ==========  ===========================================================================
+    gaussian    max_c p_teacher * max_c G, with G the ground truth's Gaussian heatmap
+    confidence  1 where max_c p_teacher > threshold
+    rank        1 at the cells of the frame's `top_k` highest (class, cell) scores
+    all         1 everywhere (vanilla logit distillation)
+    ==========  ===========================================================================
+
+    Args:
+        teacher_probability: ``[B, C, H, W]`` float32 in (0, 1).
+        target_heatmap: ``[B, C, H, W]`` in [0, 1] on the same grid; for "gaussian".
+        pivots: the rule.
+        threshold: for "confidence".
+        top_k: for "rank".
+
+    Returns:
+        ``[B, H, W]`` float32, not negative.
+
+    Raises:
+        ConfigError: if the rule is unknown, or "gaussian" gets no heatmap or one of another shape.
+    """
+    check_pivots(pivots, threshold, top_k)
+    confidence = teacher_probability.amax(dim=1)
+    if pivots == "gaussian":
+        if target_heatmap is None or target_heatmap.shape != teacher_probability.shape:
+            shape = None if target_heatmap is None else tuple(target_heatmap.shape)
+            raise ConfigError(
+                f"gaussian pivots need targets on the teacher's grid "
+                f"{tuple(teacher_probability.shape)}, not {shape}.",
+                where="target_heatmap",
+            )
+        return confidence * target_heatmap.float().amax(dim=1)
+    if pivots == "confidence":
+        return (confidence > threshold).float()
+    if pivots == "rank":
+        scores = teacher_probability.flatten(1)
+        cells = teacher_probability.shape[-2] * teacher_probability.shape[-1]
+        best = scores.topk(min(top_k, scores.shape[1]), dim=1).indices % cells
+        return torch.zeros_like(confidence).flatten(1).scatter(1, best, 1.0).view_as(confidence)
+    return torch.ones_like(confidence)
+
+
+def check_pivots(
+    pivots: str, threshold: float = 0.1, top_k: int = 500, alignment: str = "pivot"
+) -> None:
+    """Raise `ConfigError` if an option of pivotal-position distillation is out of its range."""
+    if pivots not in get_args(Pivots):
+        raise ConfigError(f"{pivots!r} is not one of {list(get_args(Pivots))}.", where="pivots")
+    if alignment not in get_args(Alignment):
+        raise ConfigError(
+            f"{alignment!r} is not one of {list(get_args(Alignment))}.", where="alignment"
+        )
+    if not 0 <= threshold < 1:
+        raise ConfigError(f"{threshold} is no threshold of a probability.", where="threshold")
+    if top_k < 1:
+        raise ConfigError(f"at least one pivot, not {top_k}.", where="top_k")

@@ -1,0 +1,71 @@
+"""What the detection metric takes: rows of predictions and of labelled objects."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Objects", "Predictions", "effective_difficulty"]
+
+_FEW_POINTS = 5
+"""An object with this many points or fewer is hard unless it was annotated otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predicted boxes of any number of frames.
+
+    Args:
+        boxes: ``[N, 7]`` float32 (x, y, z, length, width, height, heading), metres and radians.
+        scores: ``[N]`` float32.
+        frames: ``[N]`` int64, the frame of each row; any numbers.
+        shards: ``[N]`` int64, the part of the result that each row counts in: its class, or its
+            class and ring of distance. Rows match only within a frame and shard.
+        in_no_label_zone: ``[N]`` bool; such a row is not counted when it finds no object.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    frames: NDArray[np.int64]
+    shards: NDArray[np.int64]
+    in_no_label_zone: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Labelled boxes of any number of frames.
+
+    Args:
+        boxes: ``[M, 7]`` float32 (x, y, z, length, width, height, heading), metres and radians.
+        frames: ``[M]`` int64, the frame of each row.
+        shards: ``[M]`` int64, the part of the result that each row counts in.
+        difficulty: ``[M]`` int64, 1 or 2.
+    """
+
+    boxes: NDArray[np.float32]
+    frames: NDArray[np.int64]
+    shards: NDArray[np.int64]
+    difficulty: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def effective_difficulty(
+    difficulty: NDArray[np.integer[Any]], num_points: NDArray[np.integer[Any]]
+) -> NDArray[np.int64]:
+    """Give every object a difficulty: the annotated one, else one derived from its points.
+
+    Args:
+        difficulty: ``[M]`` annotated difficulty, 1 or 2; 0 where there is none.
+        num_points: ``[M]`` LiDAR points in the box; negative where unknown, which counts as many.
+
+    Returns:
+        ``[M]`` int64, 1 or 2.
+    """
+    few = (num_points >= 0) & (num_points <= _FEW_POINTS)
+    return np.where(difficulty == 0, np.where(few, 2, 1), difficulty).astype(np.int64)

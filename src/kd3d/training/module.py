@@ -1,0 +1,160 @@
+"""The LightningModule that trains and validates any kd3d detector."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import AdamW
+
+from kd3d.detectors import Detector
+from kd3d.errors import ConfigError
+from kd3d.metrics import WaymoDetectionMetric
+from kd3d.structures import Detections, PointBatch
+from kd3d.training.one_cycle import OneCycle
+
+__all__ = ["DetectorModule"]
+
+
+class DetectorModule(pl.LightningModule):
+    """Train a detector by the recipe of the CenterPoint baselines and validate it.
+
+    Adam with decoupled weight decay on every parameter, one cycle of rate and momentum
+    (`kd3d.training.one_cycle`). Clip gradients with the trainer (``gradient_clip_val=10``).
+    Validation logs ``val/{class}/{L1,L2}_{AP,APH}`` and ``val/{L1,L2}_{mAP,mAPH}``.
+
+    Example:
+        >>> from kd3d import DetectorModule, create_detector
+        >>> module = DetectorModule(create_detector("cp_pillar_v064"), total_steps=1000)
+
+    Args:
+        detector: the network. Its name and arguments travel in the checkpoint.
+        max_rate: learning rate at the peak of the cycle.
+        weight_decay: decoupled weight decay.
+        total_steps: length of the cycle in optimiser steps. By default the trainer's
+            ``max_steps``, or its epochs times the data module's own count of steps.
+    """
+
+    monitor = "val/L2_mAPH"  #: the metric that checkpoints are ranked by
+    mode = "max"  #: higher is better
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        max_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+        total_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters("max_rate", "weight_decay", "total_steps")
+        self.detector = detector
+        self.max_rate = max_rate
+        self.weight_decay = weight_decay
+        self.total_steps = total_steps
+        self.metric = WaymoDetectionMetric(classes=detector.classes)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> "DetectorModule":
+        """Rebuild a module from its checkpoint, detector included.
+
+        Raises:
+            CheckpointError: if the file is missing, unreadable or not a kd3d checkpoint.
+        """
+        return cls(Detector.from_checkpoint(path))
+
+    def forward(self, batch: PointBatch) -> list[Detections]:
+        """Detect objects in every frame of a batch."""
+        return self.detector.decode(self.detector(batch))
+
+    def training_step(self, batch: PointBatch, batch_idx: int) -> Tensor:
+        """Compute the detection loss on ``batch.targets``, or on the ground truth without them."""
+        targets = batch.targets
+        if targets is None:
+            assigned = self.detector.assign_targets(batch.boxes, batch.labels)
+        else:
+            assigned = self.detector.assign_targets(
+                targets.boxes,
+                targets.labels,
+                heat_weight=targets.heat_weight,
+                box_weight=targets.box_weight,
+            )
+        losses = self.detector.loss(self.detector(batch), assigned)
+        for name, value in losses.items():
+            label = "train/loss" if name == "loss" else f"train/{name}_loss"
+            self.log(label, value, prog_bar=name == "loss", batch_size=len(batch))
+        return losses["loss"]
+
+    def validation_step(self, batch: PointBatch, batch_idx: int) -> None:
+        """Add the frames of a batch to the detection metric."""
+        self.metric.update(
+            [found.as_dict() for found in self(batch)],
+            [
+                {
+                    "boxes": boxes[labels >= 0][:, :7],
+                    "labels": labels[labels >= 0],
+                    "num_points": points[labels >= 0],
+                    "difficulty": difficulty[labels >= 0],
+                }
+                for boxes, labels, points, difficulty in zip(
+                    batch.boxes, batch.labels, batch.num_points, batch.difficulty, strict=True
+                )
+            ],
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metric over all frames (and all ranks)."""
+        values = self.metric.compute()
+        for name, value in values.items():
+            self.log(f"val/{name}", value, prog_bar=f"val/{name}" == self.monitor)
+        self.metric.reset()
+
+    def predict_step(self, batch: PointBatch, batch_idx: int) -> list[Detections]:
+        """Detect objects in every frame of a batch."""
+        found: list[Detections] = self(batch)
+        return found
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Make the optimiser and its schedule, stepped after every optimiser step."""
+        optimizer = AdamW(
+            self.parameters(),
+            lr=self.max_rate / 10,
+            betas=(0.95, 0.99),
+            eps=1e-8,
+            weight_decay=self.weight_decay,
+        )
+        schedule = OneCycle(optimizer, self._count_steps(), self.max_rate)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "rate"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the detector's name and arguments into the checkpoint."""
+        checkpoint["kd3d_detector"] = self.detector.spec()
+
+    def _count_steps(self) -> int:
+        """Find the length of the run without asking the trainer's own estimate.
+
+        (Reading ``trainer.estimated_stepping_batches`` builds the loader early and makes Lightning
+        forget a stateful loader's position on resume.)
+        """
+        if self.total_steps is not None:
+            return self.total_steps
+        trainer = self.trainer
+        bounds = [trainer.max_steps] if trainer.max_steps > 0 else []
+        count = getattr(getattr(trainer, "datamodule", None), "steps_per_epoch", None)
+        epochs = trainer.max_epochs
+        if count is not None and epochs is not None and epochs > 0:
+            batches = count(trainer.world_size)
+            if isinstance(trainer.limit_train_batches, int):
+                batches = min(batches, trainer.limit_train_batches)
+            bounds.append(epochs * -(-batches // trainer.accumulate_grad_batches))
+        if not bounds:
+            raise ConfigError(
+                "the length of the schedule is unknown.",
+                where="DetectorModule.total_steps",
+                hint="Give total_steps, or the trainer max_steps, or a data module that counts.",
+            )
+        return min(bounds)

@@ -1,0 +1,101 @@
+"""What a record says while its points are still range images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LASER_NAMES", "TOP", "LaserCalibration", "RawFrame", "RawLabel", "RawLaser"]
+
+#: The five sensors by their number in a record.
+LASER_NAMES = {1: "TOP", 2: "FRONT", 3: "SIDE_LEFT", 4: "SIDE_RIGHT", 5: "REAR"}
+
+#: The number of the roof sensor, the only one with a pose for every pixel.
+TOP = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LaserCalibration:
+    """Where a sensor sits and where its beams point.
+
+    Attributes:
+        name: the sensor's number, a key of `LASER_NAMES`.
+        extrinsic: ``[4, 4]`` float64, sensor to vehicle, metres.
+        beam_inclinations: ``[H]`` float64 radians, ascending; ``None`` for evenly spaced beams
+            between the two bounds.
+        beam_inclination_min: lower bound of the beams, radians.
+        beam_inclination_max: upper bound of the beams, radians.
+    """
+
+    name: int
+    extrinsic: NDArray[np.float64]
+    beam_inclinations: NDArray[np.float64] | None = None
+    beam_inclination_min: float = 0.0
+    beam_inclination_max: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RawLaser(LaserCalibration):
+    """One sensor of one frame: its calibration and its range images.
+
+    Attributes:
+        returns: up to two images ``[H, W, 4]`` float32 (range in metres, raw intensity, raw
+            elongation, 1 in a no-label zone and -1 outside). A pixel is a point if its range is
+            above 0; empty pixels hold -1. A sensor without data has none.
+        pixel_pose: TOP only: ``[H, W, 6]`` float32 (roll, pitch, yaw, x, y, z of vehicle to global
+            when the pixel was measured; radians, metres), valid for both returns.
+    """
+
+    returns: tuple[NDArray[np.float32], ...] = ()
+    pixel_pose: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RawLabel:
+    """One labelled object.
+
+    Attributes:
+        box: ``[7]`` float64 (x, y, z of the centre, length, width, height, heading) in the vehicle
+            frame; metres, radians.
+        waymo_type: 0 unknown, 1 vehicle, 2 pedestrian, 3 sign, 4 cyclist.
+        id: the object's name, stable over a segment.
+        num_points: points of all sensors in the box.
+        num_top_points: points of TOP in the box.
+        difficulty: 0 not annotated, 1, or 2 (hard).
+        speed: (x, y) in metres per second.
+    """
+
+    box: NDArray[np.float64]
+    waymo_type: int
+    id: str
+    num_points: int = 0
+    num_top_points: int = 0
+    difficulty: int = 0
+    speed: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RawFrame:
+    """One record: sensors with their range images, and labels.
+
+    Attributes:
+        context_name: the segment's name.
+        timestamp_micros: start of TOP's sweep, microseconds.
+        pose: ``[4, 4]`` float64, vehicle to global. Labels and points live in this vehicle frame.
+        lasers: the calibrated sensors, in any order, each at most once.
+        labels: the labelled objects.
+        no_label_zones: polygons ``[K, 2]`` float64, global x and y in metres.
+        location: for example ``location_sf``.
+        time_of_day: ``Day``, ``Dawn/Dusk`` or ``Night``.
+        weather: ``sunny`` or ``rain``.
+    """
+
+    context_name: str
+    timestamp_micros: int
+    pose: NDArray[np.float64]
+    lasers: tuple[RawLaser, ...] = ()
+    labels: tuple[RawLabel, ...] = ()
+    no_label_zones: tuple[NDArray[np.float64], ...] = ()
+    location: str = ""
+    time_of_day: str = ""
+    weather: str = ""

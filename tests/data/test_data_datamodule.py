@@ -72,8 +72,9 @@ def test_steps_per_epoch_is_the_length_of_the_loader(waymo_root, batch_size, wor
 
 
 def test_intervals_and_limits_choose_frames(waymo_root):
-    data = WaymoDataModule(waymo_root, frame_interval=3, val_frame_interval=2, val_max_frames=2)
-    assert (len(data.train_frames), len(data.val_frames)) == (2 + 3, 2)
+    data = WaymoDataModule(waymo_root, frame_interval=3, val_frame_interval=2)
+    assert (len(data.train_frames), len(data.val_frames)) == (2 + 3, 3)
+    assert len(WaymoDataModule(waymo_root, val_max_frames=2).val_frames) == 2
     assert len(WaymoDataModule(waymo_root, max_frames=7).train_frames) == 7
 
 
@@ -96,9 +97,10 @@ def test_epochs_do_not_depend_on_workers(waymo_root, workers):
 
 
 def test_seed_changes_training_but_not_validation(waymo_root):
-    one, _ = fitted(WaymoDataModule(waymo_root, batch_size=4), epochs=1)
-    two, _ = fitted(WaymoDataModule(waymo_root, batch_size=4, seed=1), epochs=1)
-    assert one.trained != two.trained
+    data = [WaymoDataModule(waymo_root, batch_size=4, seed=seed) for seed in (0, 1)]
+    one, two = (fitted(each, epochs=1)[0] for each in data)
+    assert [entry[1] for entry in one.trained] != [entry[1] for entry in two.trained]
+    assert data[0].train_frames[0].transform != data[1].train_frames[0].transform
     assert one.validated == two.validated
 
 

@@ -57,8 +57,10 @@ def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(composed, tmp_pat
     (tmp_path / "half" / "student" / "result.json").unlink()
     for name in ("metrics.json", "config.yaml"):
         (tmp_path / "half" / name).unlink()
+    first_log = (tmp_path / "half" / "student" / "metrics.csv").read_text()
     run(composed(*words), tmp_path / "half", "")
     whole = Detector.from_checkpoint(tmp_path / "whole" / "student" / "detector.ckpt")
     half = Detector.from_checkpoint(tmp_path / "half" / "student" / "detector.ckpt")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, half.state_dict()[name]), name
+    assert (tmp_path / "half" / "student" / "metrics.1.csv").read_text() == first_log

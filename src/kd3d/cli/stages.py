@@ -98,6 +98,7 @@ def train_stage(
         return replace(done, name=stage.name, role=stage.role)
     data: WaymoDataModule = instantiate(config.data, _convert_="all")
     module = DetectorModule(detector, **_plain(config.optimizer))
+    _set_aside_curves(stage.folder)
     trainer = make_trainer(config, stage, extra)
     last = stage.folder / "checkpoints" / "last.ckpt"
     start = time.perf_counter()
@@ -179,13 +180,22 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 
 def learning_curve(folder: Path, metric: str) -> list[tuple[float, float]]:
-    """Read (step, value) pairs of a metric from a stage's ``metrics.csv``, if it kept one."""
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get(metric)]
-    return [(float(row["step"]) + 1, float(row[metric])) for row in rows]
+    """Read (step, value) pairs of a metric from a stage's CSV logs, if it kept any."""
+    values: dict[float, float] = {}
+    for path in sorted(folder.glob("metrics*.csv"), key=lambda path: path.stat().st_mtime_ns):
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row.get(metric):
+                    values[float(row["step"]) + 1] = float(row[metric])
+    return sorted(values.items())
+
+
+def _set_aside_curves(folder: Path) -> None:
+    """Rename the CSV log of an interrupted stage: Lightning's logger would delete it."""
+    log = folder / "metrics.csv"
+    if log.is_file():
+        parts = len(list(folder.glob("metrics.*.csv")))
+        log.rename(folder / f"metrics.{parts + 1}.csv")
 
 
 def _latency(trainer: pl.Trainer, detector: Detector, data: WaymoDataModule, repeats: int) -> float:

@@ -18,6 +18,7 @@ from kd3d.detectors import create_detector, save_detector
 from kd3d.distill import KDCallback, LabelKD, Objective, PivotalLogitKD, RegressionKD, View
 from kd3d.distill.functional import pivotal_logit_loss, regression_kd_loss
 from kd3d.structures import HeadMaps
+from kd3d.training import DetectorModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -80,10 +81,11 @@ def test_weights_equal_a_loop_by_hand(accumulate):
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 
-def pillars(seed):
+def pillars(seed, cell=0.64):
     torch.manual_seed(seed)
     return create_detector(
         "cp_pillar_v064",
+        cell_size=(cell, cell),
         point_cloud_range=(-10.24, -10.24, -2.0, 10.24, 10.24, 4.0),
         width={"encoder": 0.125, "backbone_2d": 0.125, "head": 0.125},
         depth=(0, 0, 0),
@@ -204,6 +206,20 @@ def test_label_kd_reaches_the_step_and_only_the_step():
     assert all(targets.from_teacher.any() for targets in module.seen_targets)
     assert all(not targets.from_teacher[:, :3].any() for targets in module.seen_targets)
     assert trainer.callback_metrics["kd/teacher_boxes"] > 0
+
+
+def test_kd3ds_own_module_and_detectors():
+    module = DetectorModule(pillars(0), total_steps=4)
+    callback = make_callback(
+        pillars(1, cell=0.32), make_objectives(label=1.0), teacher_mode="batch_stats"
+    )
+    trainer = make_trainer(callback, gradient_clip_val=10.0)
+    before = [value.clone() for value in module.parameters()]
+    trainer.fit(module, make_loader())
+    logged = trainer.callback_metrics
+    assert all(logged[f"kd/{name}"] > 0 for name in ("logit", "regression", "total"))
+    assert all(value.isfinite().all() for value in module.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
 
 
 def test_label_kd_alone_needs_no_student_maps():

@@ -26,6 +26,17 @@ def test_frames_are_concatenated_and_boxes_padded():
     assert len(batch.points_of(1)) == 0
 
 
+def test_ground_truth_comes_back_without_padding():
+    boxes = [torch.arange(16.0).view(2, 8), torch.zeros(0, 8)]
+    labels = [torch.tensor([0, 2]), torch.zeros(0, dtype=torch.int64)]
+    batch = PointBatch.from_points([torch.ones(3, 5)] * 2, boxes=boxes, labels=labels)
+    first, second = batch.ground_truth()
+    assert torch.equal(first["boxes"], boxes[0][:, :7])
+    assert first["labels"].tolist() == [0, 2]
+    assert first["num_points"].tolist() == [-1, -1]
+    assert second["boxes"].shape == (0, 7)
+
+
 def test_points_alone_are_enough():
     batch = PointBatch.from_points([torch.ones(3, 4)])
     assert batch.frame_ids == ("0",)

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -99,7 +100,9 @@ def _single(batch: PointBatch, i: int) -> PointBatch:
 def _draw_frame(config: DictConfig, folder: Path, frame: PointBatch, outcome: Outcome) -> Picture:
     labelled = frame.num_points[0] != 0
     truth = Detections(
-        frame.boxes[0][labelled], frame.boxes[0][labelled, 0] * 0 + 1, frame.labels[0][labelled]
+        boxes=frame.boxes[0][labelled],
+        scores=torch.ones(int(labelled.sum())),
+        labels=frame.labels[0][labelled],
     )
     panels: list[tuple[str, Detections]] = []
     for result, detector in zip(outcome.results, outcome.detectors, strict=True):

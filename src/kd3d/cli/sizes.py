@@ -19,7 +19,8 @@ def print_sizes(console: Console, actual: BatchSizes, recipe: BatchSizes) -> Non
     """Say what a run's batch sizes are, with a warning where the recipe's differ."""
     console.print(
         f"effective batch: {actual.effective} frames per optimiser step; "
-        f"BatchNorm batch: {actual.batch_norm} frames per device"
+        f"BatchNorm batch: {actual.batch_norm} frames per device",
+        soft_wrap=True,
     )
     for name, mine, published in (
         ("effective batch", actual.effective, recipe.effective),
@@ -28,5 +29,6 @@ def print_sizes(console: Console, actual: BatchSizes, recipe: BatchSizes) -> Non
         if mine != published:
             console.print(
                 f"[yellow]note:[/] the recipe's {name} is {published}, this run's is {mine}; "
-                "the learning rate is not rescaled."
+                "the learning rate is not rescaled.",
+                soft_wrap=True,
             )

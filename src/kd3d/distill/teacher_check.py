@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.data import extract_batch_size
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from kd3d.distill.teacher import Teacher
@@ -91,8 +92,8 @@ def check_teacher(
             local = score(teacher, _on_device(trainer, loader, frames))
         finally:
             trainer.training = True
-        value = torch.tensor(local, dtype=torch.float64, device=trainer.strategy.root_device)
-        result = float(trainer.strategy.reduce(value.float(), reduce_op="mean"))
+        value = torch.tensor(local, device=trainer.strategy.root_device)
+        result = float(trainer.strategy.reduce(value, reduce_op="mean"))
     trainer.print(f"Teacher scores {result:.4f} on about {frames} validation frames.")
     if min_score is not None and (math.isnan(result) or result < min_score):
         raise TeacherError(
@@ -125,7 +126,8 @@ def _on_device(trainer: Any, loader: Iterable[Any], frames: int) -> Iterator[Any
     for batch in loader:
         batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
         yield trainer.strategy.batch_to_device(batch, dataloader_idx=0)
-        seen += len(batch)
+        is_collection = isinstance(batch, Mapping | tuple | list)
+        seen += extract_batch_size(batch) if is_collection else len(batch)
         if seen >= frames:
             return
 

@@ -119,6 +119,19 @@ class PointBatch(Movable):
         """Points ``[N_i, F]`` of one frame of the batch."""
         return self.points[self.batch_index == frame]
 
+    def ground_truth(self) -> list[dict[str, Tensor]]:
+        """Give each frame's objects, without padding, as detection metrics take them."""
+        present = self.labels >= 0
+        return [
+            {
+                "boxes": self.boxes[frame, here, :7],
+                "labels": self.labels[frame, here],
+                "num_points": self.num_points[frame, here],
+                "difficulty": self.difficulty[frame, here],
+            }
+            for frame, here in enumerate(present)
+        ]
+
     def with_targets(self, targets: TargetBoxes) -> "PointBatch":
         """Give the same batch other boxes to train on; the ground truth stays as it is."""
         return replace(self, targets=targets)

@@ -88,20 +88,7 @@ class DetectorModule(pl.LightningModule):
 
     def validation_step(self, batch: PointBatch, batch_idx: int) -> None:
         """Add the frames of a batch to the detection metric."""
-        self.metric.update(
-            [found.as_dict() for found in self(batch)],
-            [
-                {
-                    "boxes": boxes[labels >= 0][:, :7],
-                    "labels": labels[labels >= 0],
-                    "num_points": points[labels >= 0],
-                    "difficulty": difficulty[labels >= 0],
-                }
-                for boxes, labels, points, difficulty in zip(
-                    batch.boxes, batch.labels, batch.num_points, batch.difficulty, strict=True
-                )
-            ],
-        )
+        self.metric.update([found.as_dict() for found in self(batch)], batch.ground_truth())
 
     def on_validation_epoch_end(self) -> None:
         """Log the metric over all frames (and all ranks)."""

@@ -6,16 +6,12 @@ the record's range-image and pose streams, in memory already, and nothing else.
 """
 
 import argparse
-import os
-import platform
-import statistics
 import tempfile
-import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from _timing import interleaved_medians, machine
 
 from kd3d.waymo import RawFrame, RawLaser, iterate_records, read_frames, schema, write_segment
 
@@ -51,7 +47,7 @@ def report(record: Path, repeats: int) -> None:
     )
     packed = sum(map(len, streams)) / 1e6
     unpacked = sum(map(inflated_size, streams)) / 1e6
-    print(f"machine            {processor_name()}, {os.cpu_count()} cores, one thread used")
+    print(f"machine            {machine()}; one thread used")
     print(f"record             {record.name}: {len(frame.points):,} points")
     print(f"streams            {len(streams)}, {packed:.1f} MB to {unpacked:.1f} MB")
     print(f"kd3d, whole record {1e3 * ours:8.1f} ms (median of {repeats})")
@@ -71,29 +67,6 @@ def streams_of(payload: bytes) -> list[bytes]:
 def inflated_size(stream: bytes) -> int:
     """Inflate a stream and forget it."""
     return len(zlib.decompress(stream))
-
-
-def interleaved_medians(tasks: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Return each task's median seconds, the tasks taking turns so that all meet the same noise."""
-    times: list[list[float]] = [[] for _ in tasks]
-    for task in tasks:
-        task()
-    for _ in range(repeats):
-        for task, measured in zip(tasks, times, strict=True):
-            start = time.perf_counter()
-            task()
-            measured.append(time.perf_counter() - start)
-    return [statistics.median(measured) for measured in times]
-
-
-def processor_name() -> str:
-    """Return the processor's name as the system knows it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def made_frame() -> RawFrame:

@@ -106,13 +106,13 @@ def test_difference_row_is_distilled_minus_plain_with_signs(results, context):
     assert row[6] == "**-4.00 (+5.00)**"  # 0.30 against 0.34
 
 
-def test_difference_pairs_students_of_one_detector(results):
+def test_difference_pairs_a_distilled_student_with_every_plain_one_of_its_detector(results):
     other = replace(results[1], name="other plain", detector="cp_pillar_v040", metrics=metrics(0.1))
     lonely = replace(results[2], name="lonely", detector="cp_pillar_v048")
     later = replace(results[1], name="later plain", metrics=metrics(0.2))
     found = differences([other, *results, later, lonely])
-    assert list(found) == ["distilled"]
-    assert found["distilled"]["L1_mAP"] == pytest.approx(0.05)
+    assert list(found) == ["distilled - plain", "distilled - later plain"]
+    assert found["distilled - plain"]["L1_mAP"] == pytest.approx(0.05)
 
 
 def test_no_difference_row_without_a_plain_student(results, context):
@@ -150,7 +150,7 @@ def test_metrics_json_round_trips(results, context, tmp_path):
     write_report(tmp_path / "new" / "folder", results, context)
     path = tmp_path / "new" / "folder" / "metrics.json"
     assert read_results(path) == results
-    assert json.loads(path.read_text())["differences"]["distilled"]["Cyclist/L2_APH"] == (
+    assert json.loads(path.read_text())["differences"]["distilled - plain"]["Cyclist/L2_APH"] == (
         pytest.approx(-0.04)
     )
     assert sorted(item.name for item in path.parent.iterdir()) == ["metrics.json", "report.md"]

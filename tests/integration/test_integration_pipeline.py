@@ -33,7 +33,12 @@ def losses(folder):
 
 def test_zero_weights_equal_the_plain_run_with_the_same_initialisation(composed, tmp_path):
     zero = [f"kd.objectives.{name}.weight=0" for name in ("logit", "label")]
-    common = ["run.plain=false", "trainer.max_steps=4", "teacher.max_steps=2"]
+    common = [
+        "run.plain=false",
+        "run.initialised=false",
+        "trainer.max_steps=4",
+        "teacher.max_steps=2",
+    ]
     run(composed(*common, *zero), tmp_path / "zero", "")
     run(composed(*common, "kd=none"), tmp_path / "plain", "")
     assert losses(tmp_path / "zero") == losses(tmp_path / "plain")
@@ -45,12 +50,17 @@ def test_zero_weights_equal_the_plain_run_with_the_same_initialisation(composed,
 
 def test_the_same_command_gives_the_same_numbers(composed, tmp_path):
     for name in ("a", "b"):
-        run(composed("run.plain=false"), tmp_path / name, "")
+        run(composed("run.plain=false", "run.initialised=false"), tmp_path / name, "")
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
 
 def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(composed, tmp_path):
-    words = ["run.plain=false", "trainer.max_steps=4", "teacher.max_steps=2"]
+    words = [
+        "run.plain=false",
+        "run.initialised=false",
+        "trainer.max_steps=4",
+        "teacher.max_steps=2",
+    ]
     words += ["optimizer.total_steps=4"]
     run(composed(*words), tmp_path / "whole", "")
     run(composed(*words, "trainer.max_steps=2"), tmp_path / "half", "")

@@ -93,6 +93,7 @@ def test_a_sweep_shares_one_teacher_and_a_rerun_skips_finished_jobs(smoke, comma
         "scale=smoke",
         "simulate.workers=1",
         "run.plain=false",
+        "run.initialised=false",
     ]
     teachers = {
         path: path.stat().st_mtime_ns

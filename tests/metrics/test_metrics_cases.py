@@ -13,8 +13,8 @@ from kd3d.metrics.functional import (
     Predictions,
     average_precisions,
     count_detections,
-    effective_difficulty,
 )
+from kd3d.waymo import effective_difficulty
 
 CASES = ("basic_mixed", "difficulty_rules", "fake_official", "gaps_and_absent_class", "headings")
 TYPES = {"VEHICLE": 1, "PEDESTRIAN": 2, "SIGN": 3, "CYCLIST": 4}

@@ -81,6 +81,7 @@ def test_classes_of_types():
 
 
 def test_effective_difficulty():
+    assert effective_difficulty([0, 2], [-1, -1]).tolist() == [1, 2]  # unknown counts as many
     levels = effective_difficulty([0, 0, 0, 1, 2, 2], [0, 5, 6, 1, 1, 900])
     assert levels.tolist() == [2, 2, 1, 1, 2, 2]
     assert levels.dtype == np.int64

@@ -116,8 +116,8 @@ def _draw_frame(config: DictConfig, folder: Path, frame: PointBatch, outcome: Ou
         point_cloud_range=list(config.student.point_cloud_range),
         ground_truth=truth,
         classes=list(config.classes),
-        title=f"validation frame {frame.frame_ids[0]}",
-        caption=config.report.attribution or "",
+        title=f"validation frame {config.report.picture_frame}",
+        caption="  ".join(filter(None, (frame.frame_ids[0], config.report.attribution))),
     )
     return Picture("bev.png", "One validation frame from above")
 

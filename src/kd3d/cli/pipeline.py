@@ -1,5 +1,6 @@
 """What ``kd3d-train`` does, from top to bottom."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +56,10 @@ def run(config: DictConfig, folder: Path, command: str) -> float:
         stage = Stage("plain student", "plain student", folder / "plain", "random")
         student = _student(config)
         outcome.add(train_stage(config, stage, student), student, stage.folder)
+    if config.run.initialised:
+        stage = Stage("initialised student", "plain student", folder / "initialised", "random")
+        student, stage = _initialised(config, stage, teacher, console)
+        outcome.add(train_stage(config, stage, student), student, stage.folder)
     if config.run.student:
         _train_student(config, folder, teacher, console, outcome)
     if is_first_process():
@@ -80,13 +85,14 @@ def _check(config: DictConfig) -> None:
             hint="Name one (teacher.checkpoint=FILE; experiment=cp_pillar trains it), "
             "or let this command train it first: run.teacher=true.",
         )
-    if not (config.run.teacher or config.run.plain or config.run.student):
+    if not any(config.run.values()):
         raise ConfigError("there is nothing to train.", where="run", hint="Say run.student=true.")
 
 
 def _wants_teacher(config: DictConfig) -> bool:
-    distils = bool(config.kd.objectives) or config.init.strategy is not None
-    return bool(config.run.student and distils)
+    distils = bool(config.run.student and config.kd.objectives)
+    inherits = (config.run.student or config.run.initialised) and config.init.strategy is not None
+    return bool(distils or inherits)
 
 
 def _finished(config: DictConfig, folder: Path) -> list[RunResult] | None:
@@ -165,6 +171,18 @@ def _student(config: DictConfig) -> Detector:
     return student
 
 
+def _initialised(
+    config: DictConfig, stage: Stage, teacher: Detector | None, console: Console
+) -> tuple[Detector, Stage]:
+    """Make the student with the initialisation that the run asks for, and say so in the stage."""
+    student = _student(config)
+    if config.init.strategy is None or teacher is None:
+        return student, stage
+    report = inherit_weights(student, teacher, strategy=config.init.strategy)
+    console.print(f"initialisation of the {stage.name} ({config.init.strategy}): {report}")
+    return student, replace(stage, initialisation=f"{config.init.strategy} of the teacher")
+
+
 def _train_student(
     config: DictConfig,
     folder: Path,
@@ -172,17 +190,12 @@ def _train_student(
     console: Console,
     outcome: Outcome,
 ) -> None:
-    student = _student(config)
-    initialisation = "random"
-    if config.init.strategy is not None and teacher is not None:
-        report = inherit_weights(student, teacher, strategy=config.init.strategy)
-        console.print(str(report))
-        initialisation = f"{config.init.strategy} of the teacher"
     callbacks: list[Callback] = []
     if config.kd.objectives and teacher is not None:
         make_callback = instantiate(config.kd, _partial_=True, _convert_="all")
         callbacks.append(make_callback(teacher=teacher))
     name = "distilled student" if callbacks else "student"
     role: Role = "distilled student" if callbacks else "plain student"
-    stage = Stage(name, role, folder / "student", initialisation)
+    stage = Stage(name, role, folder / "student", "random")
+    student, stage = _initialised(config, stage, teacher, console)
     outcome.add(train_stage(config, stage, student, callbacks), student, stage.folder)

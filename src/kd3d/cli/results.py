@@ -63,22 +63,22 @@ def classes_of(results: Sequence[RunResult]) -> list[str]:
 
 
 def differences(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:
-    """Compare each distilled student with the first plain student of the same detector.
+    """Compare each distilled student with every plain student of the same detector.
 
     Returns:
-        per distilled run ``{metric: distilled - plain}``; runs without a plain partner are absent.
+        ``{metric: distilled - plain}`` per pair, named after the two runs.
     """
-    plain = {
-        result.detector: result for result in reversed(results) if result.role == "plain student"
-    }
     return {
-        result.name: {
-            key: value - plain[result.detector].metrics[key]
-            for key, value in result.metrics.items()
-            if key in plain[result.detector].metrics
+        f"{distilled.name} - {plain.name}": {
+            key: value - plain.metrics[key]
+            for key, value in distilled.metrics.items()
+            if key in plain.metrics
         }
-        for result in results
-        if result.role == "distilled student" and result.detector in plain
+        for distilled in results
+        for plain in results
+        if distilled.role == "distilled student"
+        and plain.role == "plain student"
+        and plain.detector == distilled.detector
     }
 
 

@@ -1,10 +1,9 @@
 """One stage of a command: train one network, evaluate it, keep the result."""
 
 import csv
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,11 +13,9 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from kd3d.cli.latency import measure_latency
-from kd3d.cli.results import Role, RunResult
+from kd3d.cli.results import Role, RunResult, read_results, write_results
 from kd3d.data import WaymoDataModule
 from kd3d.detectors import Detector, save_detector
-from kd3d.errors import OutputError
-from kd3d.files import write_text
 from kd3d.structures import PointBatch
 from kd3d.training import DetectorModule
 
@@ -67,14 +64,7 @@ def finished_stage(stage: Stage) -> RunResult | None:
     path = stage.folder / _RESULT
     if not path.is_file() or not stage.weights.is_file():
         return None
-    try:
-        return RunResult(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise OutputError(
-            f"is not the result of a stage ({error}).",
-            where=str(path),
-            hint="Remove the folder to train again.",
-        ) from error
+    return read_results(path)[0]
 
 
 def train_stage(
@@ -109,8 +99,7 @@ def train_stage(
     )
     if trainer.is_global_zero:
         save_detector(detector, stage.weights)
-        text = json.dumps(asdict(result), indent=2, allow_nan=True) + "\n"
-        write_text(stage.folder / _RESULT, text)
+        write_results(stage.folder / _RESULT, [result])
     return result
 
 

@@ -60,7 +60,7 @@ def main_table(results: Sequence[RunResult]) -> tuple[list[str], list[list[str]]
         row += [f"{result.parameters:,}", _number(result.latency_ms, ".1f")]
         rows.append(row)
     for name, change in differences(results).items():
-        row = [f"{name} - plain", ""]
+        row = [name, ""]
         row += [_percent(change.get(f"{level}_mAPH"), signed=True) for level in _LEVELS]
         row += [_aph_and_ap(change, label, signed=True) for label in classes]
         rows.append([f"**{cell}**" if cell else "" for cell in row] + ["", ""])

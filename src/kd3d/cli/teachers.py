@@ -21,25 +21,23 @@ def teacher_network(config: DictConfig) -> Detector:
 
 
 def load_teacher(config: DictConfig) -> Detector:
-    """Load ``teacher.checkpoint`` as the network of ``teacher``, on the student's range.
+    """Load ``teacher.checkpoint``, with the widths it was trained with, on the student's range.
 
     Raises:
         CheckpointError: if the file is missing, unreadable or unsafe.
-        TeacherError: if it holds another network than ``teacher`` describes.
+        TeacherError: if it holds another network than ``teacher`` names.
     """
-    teacher = teacher_network(config)
     path = Path(config.teacher.checkpoint)
-    loaded = Detector.from_checkpoint(path, point_cloud_range=teacher.point_cloud_range)
-    expected, found = teacher.spec(), loaded.spec()
-    for key in ("name", "arguments"):
-        if expected[key] != found[key]:
-            raise TeacherError(
-                f"holds {found['name']} with {found['arguments']}, "
-                f"the run asks for {expected['name']} with {expected['arguments']}.",
-                where=str(path),
-                hint="Name its network with teacher=NAME and teacher.width, teacher.intensity, ...",
-            )
-    return loaded
+    teacher = Detector.from_checkpoint(
+        path, point_cloud_range=tuple(config.student.point_cloud_range)
+    )
+    if teacher.name != config.teacher.name:
+        raise TeacherError(
+            f"holds {teacher.name}, the run asks for {config.teacher.name}.",
+            where=str(path),
+            hint=f"Say teacher={teacher.name}, or name another file.",
+        )
+    return teacher
 
 
 def teacher_config(config: DictConfig) -> DictConfig:

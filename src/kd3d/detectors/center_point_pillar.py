@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd3d.detectors.arguments import (
     complete_width,
@@ -46,6 +46,8 @@ class CenterPointPillar(CenterPoint):
         depth: convolutions per block of the 2D backbone after its first one.
         extra_branches: further regression branches, name to channels; they learn the box columns
             after the seventh, in this order.
+        norm_momentum: how fast running statistics of the encoder's and the backbone's norms follow
+            the batches; runs of under about a thousand steps want 0.1.
         center_limit: (x, y, z, x, y, z) limits of a detected centre in metres; by default ±80 m
             and ±10 m, or the range where it is larger.
         score_threshold: a detection scores higher than this.
@@ -68,6 +70,7 @@ class CenterPointPillar(CenterPoint):
         width: Mapping[str, float] | None = None,
         depth: Sequence[int] = (3, 5, 5),
         extra_branches: Mapping[str, int] | None = None,
+        norm_momentum: float = 0.01,
         center_limit: Sequence[float] | None = None,
         score_threshold: float = 0.1,
         nms_threshold: float = 0.7,
@@ -92,6 +95,7 @@ class CenterPointPillar(CenterPoint):
                 "width": factors,
                 "depth": layers,
                 "extra_branches": branches,
+                "norm_momentum": float(norm_momentum),
                 "center_limit": limit,
                 "score_threshold": float(score_threshold),
                 "nms_threshold": float(nms_threshold),
@@ -117,6 +121,10 @@ class CenterPointPillar(CenterPoint):
             encoder[-1], layers, BLOCK_STRIDES, blocks, BRANCH_STRIDES, upsampled
         )
         self.dense_head = CenterHead(self.backbone_2d.out_channels, head, len(classes), branches)
+
+        for module in (*self.vfe.modules(), *self.backbone_2d.modules()):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.momentum = norm_momentum
 
     def encode(self, points: Tensor, batch_index: Tensor, num_frames: int) -> Tensor:
         """Turn points into the map ``[B, C, H, W]`` of pillar features."""

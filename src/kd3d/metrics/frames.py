@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kd3d.errors import InputError
-from kd3d.metrics.functional import Objects, Predictions, effective_difficulty
+from kd3d.metrics.functional import Objects, Predictions
+from kd3d.waymo import effective_difficulty
 
 __all__ = ["objects_of", "predictions_of"]
 

@@ -14,12 +14,14 @@ def effective_difficulty(difficulty: ArrayLike, num_points: ArrayLike) -> NDArra
 
     Args:
         difficulty: annotated levels; 0 where nobody annotated one.
-        num_points: LiDAR points in each box, broadcast against ``difficulty``.
+        num_points: LiDAR points in each box, broadcast against ``difficulty``; negative where
+            unknown, which counts as many.
 
     Returns:
         int64: the annotated level; else 2 with at most `LEVEL_2_POINTS` points, 1 with more. The
         rule of the official metric.
     """
     annotated = np.asarray(difficulty, np.int64)
-    by_points = np.where(np.asarray(num_points) <= LEVEL_2_POINTS, 2, 1)
-    return np.where(annotated == 0, by_points, annotated).astype(np.int64)
+    points = np.asarray(num_points)
+    few = (points >= 0) & (points <= LEVEL_2_POINTS)
+    return np.where(annotated == 0, np.where(few, 2, 1), annotated).astype(np.int64)

@@ -11,7 +11,7 @@ from kd3d.metrics.functional.curves import (
     precision_recall,
 )
 from kd3d.metrics.functional.matching import Matches, match
-from kd3d.metrics.functional.rows import Objects, Predictions, effective_difficulty
+from kd3d.metrics.functional.rows import Objects, Predictions
 
 __all__ = [
     "Counts",
@@ -21,7 +21,6 @@ __all__ = [
     "average_precision",
     "average_precisions",
     "count_detections",
-    "effective_difficulty",
     "heading_accuracy",
     "match",
     "precision_recall",

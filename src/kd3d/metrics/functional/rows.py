@@ -1,12 +1,11 @@
 """What the detection metric takes: rows of predictions and of labelled objects."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Objects", "Predictions", "effective_difficulty"]
+__all__ = ["Objects", "Predictions"]
 
 _FEW_POINTS = 5
 """An object with this many points or fewer is hard unless it was annotated otherwise."""
@@ -53,19 +52,3 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.frames)
-
-
-def effective_difficulty(
-    difficulty: NDArray[np.integer[Any]], num_points: NDArray[np.integer[Any]]
-) -> NDArray[np.int64]:
-    """Give every object a difficulty: the annotated one, else one derived from its points.
-
-    Args:
-        difficulty: ``[M]`` annotated difficulty, 1 or 2; 0 where there is none.
-        num_points: ``[M]`` LiDAR points in the box; negative where unknown, which counts as many.
-
-    Returns:
-        ``[M]`` int64, 1 or 2.
-    """
-    few = (num_points >= 0) & (num_points <= _FEW_POINTS)
-    return np.where(difficulty == 0, np.where(few, 2, 1), difficulty).astype(np.int64)

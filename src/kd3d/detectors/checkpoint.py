@@ -45,7 +45,11 @@ def load_detector(path: str | Path, **changes: Any) -> Detector:  # noqa: ANN401
     """
     content = read_checkpoint(path)
     spec, weights = content.get(SPEC), content.get(WEIGHTS)
-    if not (isinstance(spec, dict) and {"name", "arguments"} <= spec.keys() and weights):
+    if (
+        not isinstance(spec, dict)
+        or not {"name", "arguments"} <= spec.keys()
+        or not isinstance(weights, dict)
+    ):
         raise CheckpointError(
             f"holds no detector ({SPEC!r} and {WEIGHTS!r}), but {', '.join(map(str, content))}.",
             where=str(path),

@@ -7,9 +7,6 @@ from numpy.typing import NDArray
 
 __all__ = ["Objects", "Predictions"]
 
-_FEW_POINTS = 5
-"""An object with this many points or fewer is hard unless it was annotated otherwise."""
-
 
 @dataclass(frozen=True, slots=True)
 class Predictions:

@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install ## simulate, train a teacher, a plain and a distilled student, and report (CPU, about 10 minutes)
 	$(BIN)/kd3d-train experiment=cp_pillar_kd scale=demo
 
+test: export OMP_NUM_THREADS ?= 1
 test: lint ## lint, types and all tests
 	$(BIN)/python -m pytest
 

@@ -58,7 +58,7 @@ def write_outcome(config: DictConfig, folder: Path, command: str, outcome: Outco
         machine=describe_machine(),
         versions=describe_versions(),
         data=_describe_data(config),
-        notes=_notes(config),
+        notes=_notes(config, outcome.results),
         pictures=pictures,
     )
     write_report(folder, outcome.results, context)
@@ -145,8 +145,12 @@ def _describe_data(config: DictConfig) -> str:
     )
 
 
-def _notes(config: DictConfig) -> list[str]:
-    notes = []
+def _notes(config: DictConfig, results: list[RunResult]) -> list[str]:
+    notes = [
+        f"{result.skipped_frames} damaged records were left out in the run of the {result.name}."
+        for result in results
+        if result.skipped_frames
+    ]
     if config.data.object_range is not None:
         low, high = config.data.object_range[:2], config.data.object_range[3:5]
         notes.append(

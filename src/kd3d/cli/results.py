@@ -38,6 +38,7 @@ class RunResult:
         metrics: what `kd3d.metrics.WaymoDetectionMetric` computes, fractions in [0, 1].
         steps: optimiser steps of the training; 0 if it was loaded.
         seconds: wall-clock time of the training.
+        skipped_frames: damaged records that were left out (``on_error=skip``), first process.
     """
 
     name: str
@@ -49,6 +50,7 @@ class RunResult:
     metrics: Mapping[str, float]
     steps: int
     seconds: float
+    skipped_frames: int = 0
 
 
 def classes_of(results: Sequence[RunResult]) -> list[str]:

@@ -128,6 +128,7 @@ def _result(
         metrics=metrics,
         steps=0,
         seconds=0.0,
+        skipped_frames=data.skipped_frames,
     )
 
 

@@ -21,5 +21,5 @@ def test_the_recipe_itself_gets_no_warning():
 
 def test_every_difference_is_named():
     text = printed(BatchSizes(4, 4), BatchSizes(16, 2))
-    assert "the recipe's effective batch is 16, this run's is 4" in text
-    assert "the recipe's BatchNorm batch is 2, this run's is 4" in text
+    assert "the recipe's effective batch is 16 over 8 GPUs, this run's is 4" in text
+    assert "the recipe's BatchNorm batch is 2 per GPU, this run's is 4" in text

@@ -20,7 +20,7 @@ def test_a_run_folder_holds_everything(smoke):
     assert (run / "student" / "checkpoints" / "last.ckpt").is_file()
     assert OmegaConf.load(run / "config.yaml").student.name == "cp_pillar_v064"
     assert "effective batch: 2 frames" in output
-    assert "the recipe's effective batch is 16" in output
+    assert "the recipe's effective batch is 16 over 8 GPUs" in output
 
 
 def test_the_report_compares_the_three_networks(smoke):

@@ -22,13 +22,13 @@ def print_sizes(console: Console, actual: BatchSizes, recipe: BatchSizes) -> Non
         f"BatchNorm batch: {actual.batch_norm} frames per device",
         soft_wrap=True,
     )
-    for name, mine, published in (
-        ("effective batch", actual.effective, recipe.effective),
-        ("BatchNorm batch", actual.batch_norm, recipe.batch_norm),
+    for name, mine, published, spread in (
+        ("effective batch", actual.effective, recipe.effective, "over 8 GPUs"),
+        ("BatchNorm batch", actual.batch_norm, recipe.batch_norm, "per GPU"),
     ):
         if mine != published:
             console.print(
-                f"[yellow]note:[/] the recipe's {name} is {published}, this run's is {mine}; "
-                "the learning rate is not rescaled.",
+                f"[yellow]note:[/] the recipe's {name} is {published} {spread}, "
+                f"this run's is {mine}; the learning rate is not rescaled.",
                 soft_wrap=True,
             )

@@ -151,6 +151,12 @@ def _notes(config: DictConfig, results: list[RunResult]) -> list[str]:
         for result in results
         if result.skipped_frames
     ]
+    if any(result.name == "initialised student" for result in results):
+        notes.append(
+            "The initialised student starts where the distilled one starts and trains without a "
+            "teacher: what distillation adds is the difference to it. Both began with the "
+            "teacher's trained weights, the plain student with random ones."
+        )
     if config.data.object_range is not None:
         low, high = config.data.object_range[:2], config.data.object_range[3:5]
         notes.append(

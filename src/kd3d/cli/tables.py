@@ -20,30 +20,29 @@ _WORDS = frozenset({"Run", "Detector", "Role", "Initialisation", "Class"})
 def print_results(
     results: Sequence[RunResult], *, title: str = "", console: Console | None = None
 ) -> None:
-    """Print the main table on the console: a column per run, so that 80 characters are enough.
+    """Print L2 mAPH, L2 APH per class and ms per frame; 80 characters are enough for it.
 
     Raises:
         InputError: if there is no result, or two have one name.
     """
     check_results(results)
-    header, rows = main_table(results)
-    table = Table(
-        title=title or None,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("")
-    for row in rows:
-        name = row[0].replace("**", "")
-        widest = max(len(cell.replace("**", "")) for cell in row[1:])
-        style = "bold" if name != row[0] else ""
-        table.add_column(name, justify="right", min_width=widest, style=style)
-    for label, *cells in zip(header[1:], *(row[1:] for row in rows), strict=True):
-        table.add_row(label, *(cell.replace("**", "") for cell in cells))
+    classes = classes_of(results)
+    keys = ["L2_mAPH", *(f"{name}/L2_APH" for name in classes)]
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    table.add_column("L2 APH, percent", no_wrap=True)
+    for name in ("mean", *classes, "ms/frame"):
+        table.add_column(name, justify="right")
+    for result in results:
+        values = [_percent(result.metrics.get(key)) for key in keys]
+        table.add_row(_short(result.name), *values, _number(result.latency_ms, ".1f"))
+    for name, change in differences(results).items():
+        values = [_percent(change.get(key), signed=True) for key in keys]
+        table.add_row(_short(name), *values, "", style="bold")
     (console or Console()).print(table)
+
+
+def _short(name: str) -> str:
+    return name.replace(" student", "")
 
 
 def main_table(results: Sequence[RunResult]) -> tuple[list[str], list[list[str]]]:

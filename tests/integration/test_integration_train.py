@@ -23,12 +23,17 @@ def test_a_run_folder_holds_everything(smoke):
     assert "the recipe's effective batch is 16 over 8 GPUs" in output
 
 
-def test_the_report_compares_the_three_networks(smoke):
+def test_the_report_puts_the_runs_side_by_side(smoke):
     folder, _ = smoke
     runs = json.loads((folder / "run" / "metrics.json").read_text())["runs"]
-    assert [run["role"] for run in runs] == ["teacher", "plain student", "distilled student"]
-    assert [run["detector"] for run in runs] == ["cp_pillar", "cp_pillar_v064", "cp_pillar_v064"]
-    assert [run["steps"] for run in runs] == [2, 2, 2]
+    assert [(run["name"], run["role"], run["initialisation"]) for run in runs] == [
+        ("teacher", "teacher", "random"),
+        ("plain student", "plain student", "random"),
+        ("initialised student", "plain student", "copy of the teacher"),
+        ("distilled student", "distilled student", "copy of the teacher"),
+    ]
+    assert [run["detector"] for run in runs] == ["cp_pillar"] + ["cp_pillar_v064"] * 3
+    assert [run["steps"] for run in runs] == [2, 2, 2, 2]
     for run in runs:
         assert 0 <= run["metrics"]["Vehicle/L2_APH"] <= 1
         assert run["latency_ms"] > 0
@@ -59,7 +64,7 @@ def test_checkpoints_are_plain_and_hold_no_teacher(smoke):
         assert torch.equal(value, final.state_dict()[name]), name
 
 
-def test_the_teachers_curves_have_kd_terms_only_in_the_distilled_run(smoke):
+def test_only_the_distilled_run_has_kd_terms_in_its_curves(smoke):
     folder, _ = smoke
     with (folder / "run" / "student" / "metrics.csv").open() as file:
         distilled = csv.DictReader(file).fieldnames

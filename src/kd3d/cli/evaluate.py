@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from kd3d.cli.folders import check_folders
 from kd3d.cli.guard import clear_errors
 from kd3d.cli.job_names import register_job_name
 from kd3d.cli.quiet import quieten
@@ -18,9 +20,16 @@ __all__ = ["main"]
 register_job_name()
 
 
+@clear_errors
+def main() -> None:
+    """Run ``kd3d-eval``."""
+    check_folders(sys.argv[1:])
+    evaluate_checkpoint()
+
+
 @hydra.main(version_base="1.3", config_path="pkg://kd3d.conf", config_name="evaluate")
 @clear_errors
-def main(config: DictConfig) -> float:
+def evaluate_checkpoint(config: DictConfig) -> float:
     """Evaluate ``checkpoint`` on the validation set of ``data``; the value is its L2 mAPH."""
     import lightning.pytorch as pl
     from hydra.utils import instantiate

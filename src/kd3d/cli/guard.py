@@ -22,10 +22,20 @@ def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except Kd3dError as error:
+        except Exception as error:
+            cause = _find_cause(error)
+            if cause is None:
+                raise
             console = Console(stderr=True, soft_wrap=True, highlight=False)
-            console.print(f"[bold red]error:[/] [default]{type(error).__name__}[/]: ", end="")
-            console.print(str(error), markup=False)
+            console.print(f"[bold red]error:[/] [default]{type(cause).__name__}[/]: ", end="")
+            console.print(str(cause), markup=False)
             sys.exit(2)
 
     return guarded
+
+
+def _find_cause(error: BaseException | None) -> Kd3dError | None:
+    """Find our error: Hydra wraps what a constructor raises into an exception of its own."""
+    while error is not None and not isinstance(error, Kd3dError):
+        error = error.__cause__
+    return error

@@ -85,6 +85,13 @@ def _check(config: DictConfig) -> None:
             hint="Name one (teacher.checkpoint=FILE; experiment=cp_pillar trains it), "
             "or let this command train it first: run.teacher=true.",
         )
+    if _wants_teacher(config) and config.teacher.classes != config.student.classes:
+        raise ConfigError(
+            f"the teacher's are {list(config.teacher.classes)}, "
+            f"the student's {list(config.student.classes)}.",
+            where="classes",
+            hint="Set both at once: classes=[...].",
+        )
     if not any(config.run.values()):
         raise ConfigError("there is nothing to train.", where="run", hint="Say run.student=true.")
 

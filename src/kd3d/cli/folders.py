@@ -1,0 +1,34 @@
+"""The folder of a run, looked at before Hydra makes it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd3d.errors import OutputError
+
+__all__ = ["check_folders"]
+
+_OPTIONS = ("hydra.run.dir", "hydra.sweep.dir", "log_dir")
+
+
+def check_folders(words: Sequence[str]) -> None:
+    """Refuse a run whose folder cannot be made: Hydra itself would show a traceback.
+
+    Args:
+        words: the command line. Folders with interpolations are left to Hydra.
+
+    Raises:
+        OutputError: if a named folder, or without one the current folder, cannot be written.
+    """
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    named = [given[option] for option in _OPTIONS if option in given and "$" not in given[option]]
+    for name in named or ["."]:
+        folder = Path(name)
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(
+                "cannot be made or written.",
+                where=name,
+                hint="Name a folder that you may write to: hydra.run.dir=FOLDER.",
+            )

@@ -294,7 +294,7 @@ def test_teacher_is_checked_on_validation_frames(capsys):
     )
     make_trainer(callback, max_steps=1).fit(TinyModule(), make_loader(), make_loader(8))
     assert callback.teacher_result == 4.0  # two whole batches of two
-    assert "Teacher scores 4.0000" in capsys.readouterr().out
+    assert "4.0000 on about" in capsys.readouterr().out
 
 
 def test_default_score_is_the_waymo_metric(capsys):

@@ -14,5 +14,7 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     # the number of workers is the user's choice, and 0 or 1 is right on small machines
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+    # the metric has already been summed over the processes
+    warnings.filterwarnings("ignore", message=r".*`self\.log\('val/.*sync_dist=True.*")
     # short runs log less often than every 50 steps would
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")

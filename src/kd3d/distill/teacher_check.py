@@ -94,7 +94,8 @@ def check_teacher(
             trainer.training = True
         value = torch.tensor(local, device=trainer.strategy.root_device)
         result = float(trainer.strategy.reduce(value, reduce_op="mean"))
-    trainer.print(f"Teacher scores {result:.4f} on about {frames} validation frames.")
+    name = "L2 mAP" if score is waymo_score else getattr(score, "__name__", "score")
+    trainer.print(f"Teacher: {name} {result:.4f} on about {frames} validation frames.")
     if min_score is not None and (math.isnan(result) or result < min_score):
         raise TeacherError(
             f"the teacher scores {result:.4f}, less than {min_score:g}.",

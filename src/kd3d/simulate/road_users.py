@@ -1,6 +1,6 @@
 """Vehicles, pedestrians and cyclists.
 
-Sizes follow the means of the Waymo Open Dataset's labels: vehicle 4.7 x 2.1 x 1.7 m, pedestrian
+Sizes vary about what is common on the road: vehicle 4.7 x 2.1 x 1.7 m, pedestrian
 0.9 x 0.85 x 1.75 m, cyclist 1.8 x 0.8 x 1.75 m.
 """
 

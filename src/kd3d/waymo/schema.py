@@ -2,9 +2,9 @@
 
 After a change of ``frame.proto``, from the root of the repository::
 
-    python -m venv /tmp/protoc
-    /tmp/protoc/bin/pip install "grpcio-tools==1.60.*" "setuptools<80"
-    . /tmp/protoc/bin/activate && cd src
+    python -m venv .protoc
+    .protoc/bin/pip install "grpcio-tools==1.60.*" "setuptools<80"
+    . .protoc/bin/activate && cd src
     python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. kd3d/waymo/frame.proto
 
 That compiler belongs to protobuf 4.25, so what it writes runs on 4.25 and everything after.

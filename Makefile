@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OFFICIAL_VENV := .venv-official
+OFFICIAL_STAMP := $(OFFICIAL_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test lint format bench official-env parity clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP) ## make .venv and install kd3d with its pinned requirements
 
@@ -38,6 +40,16 @@ format: install ## format the code and fix what can be fixed
 bench: install ## run every benchmark, one after the other
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+official-env: $(OFFICIAL_STAMP) ## make .venv-official with the original Waymo evaluator (Linux, Python 3.9 to 3.11)
+
+$(OFFICIAL_STAMP): official/requirements.txt official/find_python.sh
+	@python=$$(OFFICIAL_PYTHON='$(OFFICIAL_PYTHON)' official/find_python.sh) && $$python -m venv --clear $(OFFICIAL_VENV)
+	$(OFFICIAL_VENV)/bin/python -m pip install --quiet --no-deps --requirement official/requirements.txt
+	@touch $@
+
+parity: install ## compare with the original Waymo evaluator on every case (after make official-env)
+	@$(BIN)/python official/parity.py
+
 clean: ## remove .venv, caches and build output (never logs or data)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OFFICIAL_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,8 @@ import sys
 
 COMMANDS = {
     "kd3d-train": "train a student, with or without a teacher, and report on it",
-    "kd3d-eval": "evaluate a checkpoint on a dataset with the Waymo metric",
+    "kd3d-eval": "evaluate a checkpoint or predictions with the Waymo metric",
+    "kd3d-predict": "write a checkpoint's predictions on a dataset to a file",
     "kd3d-data": "simulate a dataset",
 }
 
@@ -15,7 +16,7 @@ def main() -> int:
 
     print(f"kd3d {kd3d.__version__}: knowledge distillation of LiDAR 3D object detectors\n")
     for name, purpose in COMMANDS.items():
-        print(f"  {name:<12}{purpose}")
+        print(f"  {name:<14}{purpose}")
     print("\nEach one explains itself with --help.")
     return 0
 

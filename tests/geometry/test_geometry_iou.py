@@ -11,7 +11,7 @@ from shapely.geometry import Polygon
 
 from kd3d.errors import InputError
 from kd3d.geometry import corners_bev, iou_3d, iou_3d_aligned, iou_bev, iou_bev_aligned
-from kd3d.geometry.iou import overlap_bev_aligned
+from kd3d.geometry.overlap import overlap_bev_aligned
 
 FAR = 100.0
 

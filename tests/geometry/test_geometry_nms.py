@@ -1,6 +1,7 @@
 """Suppression without a loop gives what the greedy loop gives."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd3d.errors import ConfigError, InputError
-from kd3d.geometry import iou_bev, nms_rotated
+from kd3d.geometry import iou_bev, nms_circle, nms_per_class, nms_rotated
 
 
 def greedy(boxes, scores, threshold, pre=4096, post=500):
@@ -105,3 +106,64 @@ def test_bad_input_is_refused():
         nms_rotated(boxes, scores[:4], 0.5)
     with pytest.raises(ConfigError, match="must not be negative"):
         nms_rotated(boxes, scores, -0.1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 10_000))
+def test_property_per_class_is_each_class_by_itself(count, seed):
+    boxes, scores = crowd(count, seed, spread=6.0)
+    scores = (scores * 8).round() / 8  # with ties
+    labels = torch.randint(3, (count,), generator=torch.Generator().manual_seed(seed))
+    thresholds = (0.0, 0.2, 1.0)
+    kept = nms_per_class(boxes, scores, labels, thresholds, pre=15, post=5)
+    expected = []
+    for label, threshold in enumerate(thresholds):
+        rows = (labels == label).nonzero()[:, 0]
+        expected += rows[greedy(boxes[rows], scores[rows], threshold, pre=15, post=5)].tolist()
+    assert kept.tolist() == sorted(expected, key=lambda i: (-float(scores[i]), i))
+
+
+def test_one_threshold_for_all_classes():
+    boxes = torch.tensor([[0.0, 0, 0, 4, 2, 1.5, 0]]).repeat(4, 1)
+    scores, labels = torch.tensor([0.5, 0.6, 0.7, 0.8]), torch.tensor([7, 7, 2, 2])
+    assert nms_per_class(boxes, scores, labels, 0.3).tolist() == [3, 1]
+    assert nms_per_class(boxes, scores, labels.clamp(max=2), [0.3] * 3).tolist() == [3]
+    assert nms_per_class(boxes[:0], scores[:0], labels[:0], [0.3]).tolist() == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 2.0, 30.0]))
+def test_property_circle_equal_to_the_greedy_loop(count, seed, radius):
+    boxes, scores = crowd(count, seed)
+    scores = (scores * 8).round() / 8
+    boxes[:, :2] = boxes[:, :2].round()
+    kept: list[int] = []
+    for i in sorted(range(count), key=lambda i: (-float(scores[i]), i))[:40]:
+        if all(math.dist(boxes[i, :2].tolist(), boxes[j, :2].tolist()) > radius for j in kept):
+            kept.append(i)
+    assert nms_circle(boxes, scores, radius, pre=40, post=9).tolist() == kept[:9]
+
+
+def test_circles_in_blocks_give_what_one_block_gives(monkeypatch):
+    boxes, scores = crowd(50, seed=4)
+    whole = nms_circle(boxes, scores, 1.5)
+    assert 5 < len(whole) < 45
+    monkeypatch.setattr("kd3d.geometry.nms._DISTANCES_AT_ONCE", 120)
+    assert torch.equal(nms_circle(boxes[:, :2], scores, 1.5), whole)
+
+
+def test_bad_input_of_the_others_is_refused():
+    boxes, scores = crowd(5, seed=3)
+    labels = torch.zeros(5, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"nms_circle: 5 boxes but scores of shape \(4,\)"):
+        nms_circle(boxes, scores[:4], 1.0)
+    with pytest.raises(InputError, match=r"centres must be floating \[N, 2\]"):
+        nms_circle(boxes[:, :1], scores, 1.0)
+    with pytest.raises(ConfigError, match=r"radius -1.* must not be negative"):
+        nms_circle(boxes, scores, -1.0)
+    with pytest.raises(InputError, match=r"5 boxes need int64 labels \[N\], not torch.float32"):
+        nms_per_class(boxes, scores, labels.float(), 0.5)
+    with pytest.raises(InputError, match="labels from 0 to 2, but thresholds for 2"):
+        nms_per_class(boxes, scores, labels + torch.tensor([0, 0, 0, 0, 2]), [0.5, 0.5])
+    with pytest.raises(ConfigError, match="must not be negative"):
+        nms_per_class(boxes, scores, labels, [0.5, -0.1])

@@ -8,19 +8,10 @@ import pytest
 import torch
 
 from kd3d.metrics import WaymoDetectionMetric
-from kd3d.metrics.functional import (
-    Objects,
-    Predictions,
-    average_precisions,
-    count_detections,
-)
-from kd3d.waymo import effective_difficulty
 
 CASES = ("basic_mixed", "difficulty_rules", "fake_official", "gaps_and_absent_class", "headings")
 TYPES = {"VEHICLE": 1, "PEDESTRIAN": 2, "SIGN": 3, "CYCLIST": 4}
-RINGS = ("[0, 30)", "[30, 50)", "[50, +inf)")
-CUTOFFS = np.asarray([*(i * 0.01 for i in range(100)), 1.0], np.float32)
-THRESHOLDS = np.asarray([0.7, 0.5, 0.5, 0.5], np.float32)
+RINGS = {"0-30m": "[0, 30)", "30-50m": "[30, 50)", "50m-inf": "[50, +inf)"}
 
 
 def load(folder: Path, case: str):
@@ -91,37 +82,16 @@ def test_the_mean_over_the_three_usual_classes(shared_data, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_rings_of_distance(shared_data, case):
-    """Shards by class and distance: rows of different rings never match."""
     inputs, expected = load(shared_data, case)
-
-    def shards(boxes, types):
-        distance = np.linalg.norm(boxes[:, :3].astype(np.float64), axis=1)
-        return (types.astype(np.int64) - 1) * 3 + (distance >= 30) + (distance >= 50)
-
-    real = inputs["gt_num_points"] > 0
-    counts = count_detections(
-        Predictions(
-            inputs["pred_boxes"],
-            inputs["pred_scores"],
-            inputs["pred_frame_ids"],
-            shards(inputs["pred_boxes"], inputs["pred_types"]),
-            inputs["pred_overlap_nlz"],
-        ),
-        Objects(
-            inputs["gt_boxes"][real],
-            inputs["gt_frame_ids"][real],
-            shards(inputs["gt_boxes"], inputs["gt_types"])[real],
-            effective_difficulty(inputs["gt_difficulty_given"], inputs["gt_num_points"])[real],
-        ),
-        iou_thresholds=THRESHOLDS.repeat(3),
-        cutoffs=CUTOFFS,
+    metric = WaymoDetectionMetric(
+        classes=("Vehicle", "Pedestrian", "Sign", "Cyclist"), breakdowns=("object_type", "range")
     )
-    scores = dict(zip(("AP", "APH"), average_precisions(counts), strict=True))
-    for kind, number in TYPES.items():
-        for ring, ring_name in enumerate(RINGS):
+    metric.update(*frames_of(inputs, TYPES.values()))
+    result = metric.compute()
+    for kind in TYPES:
+        for ring, name in RINGS.items():
             for level in (1, 2):
-                name = f"RANGE_TYPE_{kind}_{ring_name}_LEVEL_{level}"
-                for score, table in scores.items():
-                    ours = table[(number - 1) * 3 + ring, level - 1]
-                    stored = expected["breakdowns"][name][score]
-                    assert ours == pytest.approx(stored, abs=1e-5), name
+                stored = expected["breakdowns"][f"RANGE_TYPE_{kind}_{name}_LEVEL_{level}"]
+                for score in ("AP", "APH"):
+                    key = f"{kind.capitalize()}/{ring}/L{level}_{score}"
+                    assert float(result[key]) == pytest.approx(stored[score], abs=1e-5), key

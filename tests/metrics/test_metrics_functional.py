@@ -17,8 +17,8 @@ from kd3d.metrics.functional import (
     heading_accuracy,
     match,
 )
+from kd3d.metrics.functional.agreement import HEADING_UNIT
 from kd3d.metrics.functional.assignment import assignment_in_vertex_order, best_assignment
-from kd3d.metrics.functional.counting import HEADING_UNIT
 from kd3d.waymo import effective_difficulty
 
 CUTOFFS = np.asarray([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0], np.float32)

@@ -72,8 +72,8 @@ def test_importing_kd3d_is_light():
 
 
 def test_rooms_that_need_neither_lightning_nor_hydra():
-    blocked = {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "spconv"}
-    rooms = ("errors", "files", "geometry", "structures", "waymo", "metrics")
+    blocked = {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "spconv", "pyarrow"}
+    rooms = ("errors", "files", "geometry", "structures", "waymo", "metrics", "predictions")
     imports = "\n".join(f"import kd3d.{room}" for room in rooms)
     done = python(BLOCKER.format(blocked=blocked) + imports)
     assert done.returncode == 0, done.stderr

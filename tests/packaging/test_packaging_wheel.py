@@ -95,12 +95,12 @@ def test_the_installed_command_composes_its_configuration_from_an_empty_folder(i
     assert not list(tmp_path.iterdir())  # asking for the configuration writes nothing
 
 
-@pytest.mark.parametrize("command", ["kd3d-eval", "kd3d-data"])
+@pytest.mark.parametrize("command", ["kd3d-eval", "kd3d-predict", "kd3d-data"])
 def test_other_installed_commands_start(installed, tmp_path, command):
     assert command in run(installed.with_name(command), "--help", cwd=tmp_path)
 
 
 def test_the_module_lists_the_commands(installed, tmp_path):
     printed = run(installed, "-m", "kd3d", cwd=tmp_path)
-    for command in ("kd3d-train", "kd3d-eval", "kd3d-data"):
+    for command in ("kd3d-train", "kd3d-eval", "kd3d-predict", "kd3d-data"):
         assert command in printed

@@ -1,10 +1,8 @@
-"""``kd3d-eval``: evaluate a checkpoint with the Waymo metric."""
+"""``kd3d-eval``: score a checkpoint, or a file of predictions, with the Waymo metric."""
 
-import csv
-import io
-import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,6 +13,10 @@ from kd3d.cli.guard import clear_errors
 from kd3d.cli.job_names import register_job_name
 from kd3d.cli.quiet import quieten
 
+if TYPE_CHECKING:
+    from kd3d.data import FrameDataset
+    from kd3d.predictions import Evaluation, FrameObjects
+
 __all__ = ["main"]
 
 register_job_name()
@@ -24,66 +26,131 @@ register_job_name()
 def main() -> None:
     """Run ``kd3d-eval``."""
     check_folders(sys.argv[1:])
-    evaluate_checkpoint()
+    evaluate()
 
 
 @hydra.main(version_base="1.3", config_path="pkg://kd3d.conf", config_name="evaluate")
 @clear_errors
-def evaluate_checkpoint(config: DictConfig) -> float:
-    """Evaluate ``checkpoint`` on the validation set of ``data``; the value is its L2 mAPH."""
-    import lightning.pytorch as pl
+def evaluate(config: DictConfig) -> float | None:
+    """Score ``checkpoint`` or ``predictions``; the value is the L2 mAPH."""
+    quieten()
+    _check_sources(config)
+    compared = _from_checkpoint(config) if config.checkpoint else _from_file(config)
+    if compared is None:
+        return None  # the first process goes on alone
+    predictions, ground_truth, classes = compared
+
+    from kd3d.cli.scores import notes_of, print_scores, write_scores
+    from kd3d.cli.worst import write_worst_frames
+
+    evaluation = _evaluate(config, predictions, ground_truth, classes)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    scores = {name: float(value) for name, value in evaluation.metric.compute().items()}
+    print_scores(scores, evaluation.metric.classes)
+    for note in notes_of(evaluation, dataset=config.ground_truth is None):
+        print(f"note: {note}")
+    written = write_scores(folder, scores, evaluation)
+    if config.worst.frames:
+        frames = None if config.data.root is None else _records(config)
+        count = config.worst.frames
+        written.append(
+            write_worst_frames(folder, evaluation, predictions, ground_truth, frames, count=count)
+        )
+    print("written: " + ", ".join(map(str, written)))
+    if config.official:
+        from kd3d.cli.official import compare_files, print_comparison
+
+        print_comparison(compare_files(predictions, ground_truth, scores))
+    return scores["L2_mAPH"]
+
+
+def _check_sources(config: DictConfig) -> None:
+    """Refuse what does not say what to compare with what."""
+    from kd3d.cli.detect import require_root
+    from kd3d.errors import ConfigError
+
+    if bool(config.checkpoint) == bool(config.predictions):
+        given = "both are given" if config.checkpoint else "neither is given"
+        raise ConfigError(
+            f"{given}.",
+            where="checkpoint, predictions",
+            hint="Name one: checkpoint=FILE.ckpt, or predictions=FILE.bin.",
+        )
+    if config.checkpoint or config.ground_truth is None:
+        require_root(config)
+    if config.official:
+        from kd3d.metrics.official import find_official
+
+        find_official()  # says how to install it, before hours of work
+
+
+def _from_checkpoint(
+    config: DictConfig,
+) -> "tuple[FrameObjects, FrameObjects, tuple[str, ...]] | None":
+    """Run the checkpoint; nothing for all processes but the first."""
+    from kd3d.cli.detect import collect_detections
+    from kd3d.detectors import Detector
+    from kd3d.predictions import load_objects
+
+    labels = None
+    if config.ground_truth:
+        labels = load_objects(config.ground_truth, scattered=config.scattered)
+    detector = Detector.from_checkpoint(config.checkpoint)
+    collector, first = collect_detections(config, detector)
+    if not first:
+        return None
+    return collector.predictions.build(), labels or collector.ground_truth.build(), detector.classes
+
+
+def _from_file(config: DictConfig) -> "tuple[FrameObjects, FrameObjects, tuple[str, ...]]":
+    """Read predictions, and labels from a file or from the records."""
+    from kd3d.predictions import labelled_objects, load_objects
+
+    predictions = load_objects(config.predictions, scattered=config.scattered)
+    if config.ground_truth:
+        labels = load_objects(config.ground_truth, scattered=config.scattered)
+    else:
+        labels = labelled_objects(_records(config), on_error=config.data.on_error, progress=True)
+    return predictions, labels, tuple(config.classes)
+
+
+def _records(config: DictConfig) -> "FrameDataset":
+    """Give the validation records that the configuration names."""
     from hydra.utils import instantiate
 
-    from kd3d.cli.stages import evaluate
-    from kd3d.detectors import Detector
-    from kd3d.errors import ConfigError
-    from kd3d.training import DetectorModule
+    from kd3d.waymo import CLASSES
 
-    quieten()
-    if config.data.root is None:
-        raise ConfigError(
-            "the folder of the Waymo records is not given.",
-            where="data.root",
-            hint="Name it: data.root=/path with validation/*.tfrecord.",
+    data = instantiate(config.data, classes=list(CLASSES), _convert_="all")
+    frames: FrameDataset = data.val_frames
+    return frames
+
+
+def _evaluate(
+    config: DictConfig,
+    predictions: "FrameObjects",
+    ground_truth: "FrameObjects",
+    classes: tuple[str, ...],
+) -> "Evaluation":
+    from rich.progress import Progress
+
+    from kd3d.metrics import WaymoDetectionMetric
+    from kd3d.predictions import evaluate_objects
+
+    metric = WaymoDetectionMetric(
+        classes,
+        breakdowns=("object_type", "range"),
+        # the frames of all processes are here, and the other processes have ended
+        distributed_available_fn=lambda: False,
+    )
+    with Progress(transient=True) as bar:
+        task = bar.add_task("Matching", total=None)
+        return evaluate_objects(
+            predictions,
+            ground_truth,
+            metric=metric,
+            min_score=config.worst.min_score,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    detector = Detector.from_checkpoint(config.checkpoint)
-    data = instantiate(config.data, classes=list(detector.classes), _convert_="all")
-    trainer: pl.Trainer = instantiate(config.trainer, logger=False, _convert_="all")
-    metrics = evaluate(trainer, DetectorModule(detector), data)
-    if trainer.is_global_zero:
-        print_table(metrics)
-        write_tables(Path(HydraConfig.get().runtime.output_dir), metrics)
-    return metrics["L2_mAPH"]
-
-
-def print_table(metrics: dict[str, float]) -> None:
-    """Print AP and APH per class and level, in percent."""
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = ("L1_AP", "L1_APH", "L2_AP", "L2_APH")
-    table = Table(title="Waymo metric, percent")
-    table.add_column("class")
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right")
-    for name in dict.fromkeys(key.split("/")[0] for key in metrics if "/" in key):
-        table.add_row(name, *(f"{100 * metrics[f'{name}/{column}']:.2f}" for column in columns))
-    means = (metrics[column.replace("_", "_m")] for column in columns)
-    table.add_row("mean", *(f"{100 * value:.2f}" for value in means), style="bold")
-    Console().print(table)
-
-
-def write_tables(folder: Path, metrics: dict[str, float]) -> None:
-    """Write ``metrics.json`` and ``metrics.csv`` and say where."""
-    from kd3d.files import write_text
-
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", "value"])
-    writer.writerows(metrics.items())
-    write_text(folder / "metrics.csv", text.getvalue())
-    print(f"written: {folder / 'metrics.json'}, {folder / 'metrics.csv'}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from kd3d.geometry.boxes import (
     points_in_boxes,
     wrap_angle,
 )
+from kd3d.geometry.giou import giou_3d, giou_3d_aligned, giou_bev, giou_bev_aligned
 from kd3d.geometry.grid import BEVGrid
 from kd3d.geometry.heat import draw_gaussians, gaussian_radius
 from kd3d.geometry.iou import iou_3d, iou_3d_aligned, iou_bev, iou_bev_aligned
-from kd3d.geometry.nms import nms_rotated
+from kd3d.geometry.nms import nms_circle, nms_per_class, nms_rotated
 
 __all__ = [
     "BEVGrid",
@@ -19,10 +20,16 @@ __all__ = [
     "count_points_in_boxes",
     "draw_gaussians",
     "gaussian_radius",
+    "giou_3d",
+    "giou_3d_aligned",
+    "giou_bev",
+    "giou_bev_aligned",
     "iou_3d",
     "iou_3d_aligned",
     "iou_bev",
     "iou_bev_aligned",
+    "nms_circle",
+    "nms_per_class",
     "nms_rotated",
     "points_in_boxes",
     "wrap_angle",

@@ -1,6 +1,6 @@
 """From one dictionary per frame, as a Metric takes them, to checked rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,22 +11,56 @@ from kd3d.errors import InputError
 from kd3d.metrics.functional import Objects, Predictions
 from kd3d.waymo import effective_difficulty
 
-__all__ = ["objects_of", "predictions_of"]
+__all__ = ["frame_names", "objects_of", "predictions_of"]
 
 _HOW = "See WaymoDetectionMetric.update for the fields of a frame."
 
 
-def predictions_of(frames: Sequence[Mapping[str, Tensor]], num_classes: int) -> Predictions:
+def frame_names(
+    preds: Sequence[object], targets: Sequence[object], frame_ids: Sequence[Hashable] | None
+) -> list[str]:
+    """Name the frames for messages, by their ids or else by position.
+
+    Raises:
+        InputError: if there are not equally many of each, or a frame is there twice.
+    """
+    where = "WaymoDetectionMetric.update"
+    if len(preds) != len(targets):
+        raise InputError(
+            f"{len(preds)} frames of predictions but {len(targets)} of targets.",
+            where=where,
+            hint="A frame without boxes still needs a dictionary, with empty tensors.",
+        )
+    if frame_ids is None:
+        return [str(index) for index in range(len(preds))]
+    if len(frame_ids) != len(preds):
+        raise InputError(f"{len(preds)} frames but {len(frame_ids)} frame_ids.", where=where)
+    seen: set[Hashable] = set()
+    for name in frame_ids:
+        if name in seen:
+            raise InputError(
+                f"frame {name!r} is there twice.",
+                where=f"{where}, frame_ids",
+                hint="Give all boxes of a frame in one dictionary.",
+            )
+        seen.add(name)
+    return [repr(name) for name in frame_ids]
+
+
+def predictions_of(
+    frames: Sequence[Mapping[str, Tensor]], num_classes: int, names: Sequence[str]
+) -> Predictions:
     """Check the predictions of some frames and lay them out as rows.
 
     Args:
         frames: one dictionary per frame, as in `WaymoDetectionMetric.update`.
         num_classes: how many classes there are.
+        names: what messages call the frames.
 
     Raises:
         InputError: naming frame and field, if something does not fit.
     """
-    rows = _Rows("preds", frames, required=("boxes", "scores", "labels"))
+    rows = _Rows("preds", frames, names, required=("boxes", "scores", "labels"))
     labels = rows.labels(num_classes)
     boxes = rows.boxes()
     scores = rows.floats("scores")
@@ -38,17 +72,20 @@ def predictions_of(frames: Sequence[Mapping[str, Tensor]], num_classes: int) -> 
     )
 
 
-def objects_of(frames: Sequence[Mapping[str, Tensor]], num_classes: int) -> Objects:
+def objects_of(
+    frames: Sequence[Mapping[str, Tensor]], num_classes: int, names: Sequence[str]
+) -> Objects:
     """Check the objects of some frames and lay them out as rows, those without points left out.
 
     Args:
         frames: one dictionary per frame, as in `WaymoDetectionMetric.update`.
         num_classes: how many classes there are.
+        names: what messages call the frames.
 
     Raises:
         InputError: naming frame and field, if something does not fit.
     """
-    rows = _Rows("targets", frames, required=("boxes", "labels"))
+    rows = _Rows("targets", frames, names, required=("boxes", "labels"))
     labels = rows.labels(num_classes)
     boxes = rows.boxes()
     num_points = rows.integers("num_points", missing=-1)
@@ -56,17 +93,28 @@ def objects_of(frames: Sequence[Mapping[str, Tensor]], num_classes: int) -> Obje
     given = rows.integers("difficulty", missing=0)
     rows.refuse("difficulty", (given < 0) | (given > 2), "difficulty must be 0 (unset), 1 or 2.")
     difficulty = effective_difficulty(given, num_points)
-    real = (labels >= 0) & (num_points != 0)
+    real = (labels >= 0) & _takes_part(num_points)
     return Objects(boxes[real], rows.frame[real], labels[real], difficulty[real])
+
+
+def _takes_part(num_points: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which objects exist for the metric: those with a point, or an unknown number."""
+    exists: NDArray[np.bool_] = num_points != 0
+    return exists
 
 
 class _Rows:
     """The concatenated fields of some frames, remembering the frame of each row."""
 
     def __init__(
-        self, side: str, frames: Sequence[Mapping[str, Tensor]], required: tuple[str, ...]
+        self,
+        side: str,
+        frames: Sequence[Mapping[str, Tensor]],
+        names: Sequence[str],
+        required: tuple[str, ...],
     ) -> None:
         self._side = side
+        self._names = names
         self._frames = frames
         for index, frame in enumerate(frames):
             self._check_structure(index, frame, required)
@@ -76,7 +124,7 @@ class _Rows:
     def _check_structure(
         self, index: int, frame: Mapping[str, Tensor], required: tuple[str, ...]
     ) -> None:
-        where = f"{self._side}[{index}]"
+        where = f"{self._side}[{self._names[index]}]"
         if not isinstance(frame, Mapping):
             raise InputError(
                 f"expected a dict, got {type(frame).__name__}.", where=where, hint=_HOW
@@ -154,7 +202,7 @@ class _Rows:
             raise self._error(index, name, f"{what} The first wrong one is row {row}.")
 
     def _error(self, index: int, name: str, what: str) -> InputError:
-        return InputError(what, where=f"{self._side}[{index}][{name!r}]", hint=_HOW)
+        return InputError(what, where=f"{self._side}[{self._names[index]}][{name!r}]", hint=_HOW)
 
 
 _SHAPES = ("boxes", "scores", "labels", "overlaps_nlz", "difficulty", "num_points")

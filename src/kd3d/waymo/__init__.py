@@ -4,10 +4,19 @@ from kd3d.waymo import schema
 from kd3d.waymo.difficulty import effective_difficulty
 from kd3d.waymo.frame import Frame
 from kd3d.waymo.labels import CLASSES, WAYMO_TYPES, class_of
+from kd3d.waymo.objects import iterate_objects, object_name, write_objects
 from kd3d.waymo.points import Points, points_of
 from kd3d.waymo.range_image import azimuths_of, inclinations_of, rays_of
-from kd3d.waymo.raw import LASER_NAMES, TOP, LaserCalibration, RawFrame, RawLabel, RawLaser
-from kd3d.waymo.raw_reader import decode_raw_frame
+from kd3d.waymo.raw import (
+    LASER_NAMES,
+    TOP,
+    LaserCalibration,
+    RawFrame,
+    RawLabel,
+    RawLabels,
+    RawLaser,
+)
+from kd3d.waymo.raw_reader import decode_raw_frame, decode_raw_labels
 from kd3d.waymo.reader import calibrations_of, decode_frame, read_frames, read_raw_frames
 from kd3d.waymo.tfrecord import (
     RecordSpan,
@@ -30,6 +39,7 @@ __all__ = [
     "Points",
     "RawFrame",
     "RawLabel",
+    "RawLabels",
     "RawLaser",
     "RecordSpan",
     "RecordWriter",
@@ -38,11 +48,14 @@ __all__ = [
     "class_of",
     "decode_frame",
     "decode_raw_frame",
+    "decode_raw_labels",
     "effective_difficulty",
     "encode_frame",
     "inclinations_of",
+    "iterate_objects",
     "iterate_offsets",
     "iterate_records",
+    "object_name",
     "points_of",
     "rays_of",
     "read_frames",
@@ -51,5 +64,6 @@ __all__ = [
     "record_name",
     "scan_offsets",
     "schema",
+    "write_objects",
     "write_segment",
 ]

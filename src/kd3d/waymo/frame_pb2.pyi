@@ -161,3 +161,23 @@ class Label(_message.Message):
     num_lidar_points_in_box: int
     num_top_lidar_points_in_box: int
     def __init__(self, box: _Optional[_Union[Label.Box, _Mapping]] = ..., metadata: _Optional[_Union[Label.Metadata, _Mapping]] = ..., type: _Optional[int] = ..., id: _Optional[bytes] = ..., detection_difficulty_level: _Optional[int] = ..., num_lidar_points_in_box: _Optional[int] = ..., num_top_lidar_points_in_box: _Optional[int] = ...) -> None: ...
+
+class Object(_message.Message):
+    __slots__ = ("object", "score", "overlap_with_nlz", "context_name", "frame_timestamp_micros")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_WITH_NLZ_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_NAME_FIELD_NUMBER: _ClassVar[int]
+    FRAME_TIMESTAMP_MICROS_FIELD_NUMBER: _ClassVar[int]
+    object: Label
+    score: float
+    overlap_with_nlz: bool
+    context_name: bytes
+    frame_timestamp_micros: int
+    def __init__(self, object: _Optional[_Union[Label, _Mapping]] = ..., score: _Optional[float] = ..., overlap_with_nlz: bool = ..., context_name: _Optional[bytes] = ..., frame_timestamp_micros: _Optional[int] = ...) -> None: ...
+
+class Objects(_message.Message):
+    __slots__ = ("objects",)
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.RepeatedCompositeFieldContainer[Object]
+    def __init__(self, objects: _Optional[_Iterable[_Union[Object, _Mapping]]] = ...) -> None: ...

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LASER_NAMES", "TOP", "LaserCalibration", "RawFrame", "RawLabel", "RawLaser"]
+__all__ = [
+    "LASER_NAMES",
+    "TOP",
+    "LaserCalibration",
+    "RawFrame",
+    "RawLabel",
+    "RawLabels",
+    "RawLaser",
+]
 
 #: The five sensors by their number in a record.
 LASER_NAMES = {1: "TOP", 2: "FRONT", 3: "SIDE_LEFT", 4: "SIDE_RIGHT", 5: "REAR"}
@@ -72,6 +80,21 @@ class RawLabel:
     num_top_points: int = 0
     difficulty: int = 0
     speed: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RawLabels:
+    """The labelled objects of one record, without its sensors.
+
+    Attributes:
+        context_name: the segment's name.
+        timestamp_micros: start of TOP's sweep, microseconds.
+        labels: the labelled objects.
+    """
+
+    context_name: str
+    timestamp_micros: int
+    labels: tuple[RawLabel, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

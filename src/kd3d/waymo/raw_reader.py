@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from kd3d.errors import RecordError
 from kd3d.waymo import matrix, schema
-from kd3d.waymo.raw import LASER_NAMES, TOP, RawFrame, RawLabel, RawLaser
+from kd3d.waymo.raw import LASER_NAMES, TOP, RawFrame, RawLabel, RawLabels, RawLaser
 from kd3d.waymo.rigid import is_rigid
 
-__all__ = ["decode_raw_frame"]
+__all__ = ["decode_raw_frame", "decode_raw_labels"]
 
 _Named = TypeVar("_Named", schema.LaserCalibration, schema.Laser)
 
@@ -41,6 +41,27 @@ def decode_raw_frame(payload: bytes, where: str) -> RawFrame:
             location=stats.location.decode(),
             time_of_day=stats.time_of_day.decode(),
             weather=stats.weather.decode(),
+        )
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise _refuse(f"no Waymo v1 frame ({error}).", where) from error
+
+
+def decode_raw_labels(payload: bytes, where: str) -> RawLabels:
+    """Return a record's labels, without inflating its range images.
+
+    Args:
+        payload: the serialized frame.
+        where: the record's name for messages.
+
+    Raises:
+        RecordError: the payload is no Waymo frame.
+    """
+    try:
+        message = schema.Frame.FromString(payload)
+        return RawLabels(
+            context_name=message.context.name.decode(),
+            timestamp_micros=message.timestamp_micros,
+            labels=tuple(_label(label) for label in message.laser_labels),
         )
     except (DecodeError, UnicodeDecodeError) as error:
         raise _refuse(f"no Waymo v1 frame ({error}).", where) from error

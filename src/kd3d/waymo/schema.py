@@ -1,4 +1,4 @@
-"""The protobuf messages of a Waymo v1 frame, generated from ``frame.proto``.
+"""The protobuf messages of Waymo v1 frames and metric files, generated from ``frame.proto``.
 
 After a change of ``frame.proto``, from the root of the repository::
 
@@ -20,6 +20,8 @@ from kd3d.waymo.frame_pb2 import (
     MatrixFloatElements,
     MatrixInt32,
     MatrixShape,
+    Object,
+    Objects,
     Polygon2d,
     RangeImage,
     Transform,
@@ -35,6 +37,8 @@ __all__ = [
     "MatrixFloatElements",
     "MatrixInt32",
     "MatrixShape",
+    "Object",
+    "Objects",
     "Polygon2d",
     "RangeImage",
     "Transform",

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kd3d.metrics.functional.counting import HEADING_UNIT, Counts
+from kd3d.metrics.functional.agreement import HEADING_UNIT
+from kd3d.metrics.functional.counting import Counts
 
-__all__ = ["average_precision", "average_precisions", "precision_recall"]
+__all__ = ["average_precision", "average_precisions", "precision_recall", "recall_at_precision"]
 
 RECALL_STEP = 0.05
 """Widest stretch of recall that is interpolated; wider ones are filled with the lower precision."""
@@ -19,11 +20,11 @@ def precision_recall(
     """Compute one precision/recall curve per shard and level.
 
     Args:
-        counts: of S shards and K cutoffs.
+        counts: of S shards, L levels and K cutoffs.
 
     Returns:
-        Precision ``[S, 2, K]``, precision weighted by heading accuracy ``[S, 2, K]``, and recall
-        ``[S, 2, K]``, float32, in the order of the cutoffs. Both precisions are 1 where recall
+        Precision ``[S, L, K]``, precision weighted by heading accuracy ``[S, L, K]``, and recall
+        ``[S, L, K]``, float32, in the order of the cutoffs. Both precisions are 1 where recall
         is 0. Recall counts whole matches in either case.
     """
     hits = counts.true_positives[:, None, :]
@@ -58,10 +59,9 @@ def average_precision(precision: NDArray[np.float32], recall: NDArray[np.float32
     np.maximum.at(best, index, precision.astype(np.float64))
     reached = levels > 0
     levels, best = levels[reached][::-1], best[reached][::-1]  # from the highest recall down
-    envelope = np.maximum.accumulate(best)
+    envelope = _envelope(best)
     gap = levels - np.append(levels[1:], 0)
-    # Down to recall 0 the precision stays what it was: there is no measured point to slope to.
-    after = np.append(envelope[1:], envelope[-1:])
+    after = np.append(envelope[1:], _precision_at_no_recall(envelope))
     filled = np.maximum(np.ceil((gap - _TOLERANCE) / RECALL_STEP) - 1, 0) * RECALL_STEP
     return float((filled * envelope + (gap - filled) * (envelope + after) / 2).sum())
 
@@ -70,11 +70,10 @@ def average_precisions(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.
     """Compute AP and APH of every shard and level.
 
     Args:
-        counts: of S shards.
+        counts: of S shards and L levels.
 
     Returns:
-        AP ``[S, 2]`` and APH ``[S, 2]`` float64; columns are levels 1 and 2. 0 where a shard has no
-        objects or no predictions.
+        AP ``[S, L]`` and APH ``[S, L]`` float64. 0 where a shard has no objects or no predictions.
     """
     precision, weighted, recall = precision_recall(counts)
     result = np.zeros((2, *recall.shape[:2]))
@@ -83,6 +82,32 @@ def average_precisions(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.
         result[0, shard, level] = average_precision(precision[shard, level], curve)
         result[1, shard, level] = average_precision(weighted[shard, level], curve)
     return result[0], result[1]
+
+
+def recall_at_precision(counts: Counts, precision: float) -> NDArray[np.float32]:
+    """Find the highest recall that any cutoff reaches with at least the given precision.
+
+    Args:
+        counts: of S shards and L levels.
+        precision: the precision to keep, compared in float32.
+
+    Returns:
+        ``[S, L]`` float32; 0 where no cutoff is as precise.
+    """
+    measured, _, recall = precision_recall(counts)
+    best: NDArray[np.float32] = np.where(measured >= np.float32(precision), recall, 0).max(axis=2)
+    return best
+
+
+def _envelope(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Best precision at this or any higher recall; recall falls along the array."""
+    best: NDArray[np.float64] = np.maximum.accumulate(precision)
+    return best
+
+
+def _precision_at_no_recall(envelope: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Precision ``[0 or 1]`` where recall is 0: as at the lowest recall that was measured."""
+    return envelope[-1:]
 
 
 def _share(

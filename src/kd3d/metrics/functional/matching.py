@@ -20,7 +20,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from kd3d.metrics.functional.assignment import assignment_in_vertex_order, best_assignment
-from kd3d.metrics.functional.pairs import Pairs, group_ids, matchable_pairs
+from kd3d.metrics.functional.pairs import BoxType, Pairs, group_ids, matchable_pairs
 from kd3d.metrics.functional.rows import Objects, Predictions
 
 __all__ = ["Matches", "match", "reach_of"]
@@ -68,18 +68,20 @@ def match(
     *,
     iou_thresholds: NDArray[np.float32],
     cutoffs: NDArray[np.float32],
+    box_type: BoxType = "3d",
 ) -> Matches:
     """Match predictions to objects at every score cutoff.
 
     Args:
         predictions: N rows of any number of frames.
         objects: M rows.
-        iou_thresholds: ``[shards]`` float32 in (0, 1], the least 3D overlap of a match.
+        iou_thresholds: ``[shards]`` float32 in (0, 1], the least overlap of a match.
         cutoffs: ``[K]`` float32, ascending.
+        box_type: whether overlap is that of volumes or that in bird's-eye view.
     """
     groups = group_ids(predictions, objects)
     reach = reach_of(predictions.scores, cutoffs)
-    pairs = matchable_pairs(predictions, objects, groups, iou_thresholds)
+    pairs = matchable_pairs(predictions, objects, groups, iou_thresholds, box_type)
     pairs = pairs[reach[pairs.prediction] > 0]
     if not len(pairs):
         return _as_matches([])

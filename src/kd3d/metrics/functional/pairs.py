@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kd3d.geometry import iou_3d_aligned
+from kd3d.geometry import iou_3d_aligned, iou_bev_aligned
 from kd3d.metrics.functional.rows import Objects, Predictions
 
-__all__ = ["Pairs", "group_ids", "matchable_pairs"]
+__all__ = ["BoxType", "Pairs", "group_ids", "matchable_pairs"]
+
+BoxType = Literal["3d", "bev"]
+"""Boxes as volumes, or as rectangles in bird's-eye view without z and height."""
 
 _PAIRS_AT_ONCE = 1 << 20
 _SMALLEST_SIDE, _LARGEST_SIDE = 0.01, 1e6
@@ -59,26 +63,24 @@ def matchable_pairs(
     objects: Objects,
     groups: tuple[NDArray[np.int64], NDArray[np.int64]],
     iou_thresholds: NDArray[np.float32],
+    box_type: BoxType = "3d",
 ) -> Pairs:
-    """Find the pairs whose 3D overlap reaches the threshold of their shard.
-
-    Overlap and threshold are compared as float32, and equality counts.
+    """Find the pairs whose overlap reaches the threshold of their shard.
 
     Args:
         predictions: N rows.
         objects: M rows.
         groups: what `group_ids` gives.
         iou_thresholds: ``[shards]`` float32 in (0, 1].
+        box_type: which overlap counts.
     """
     found = [Pairs(*(np.zeros(0, np.int64) for _ in range(3)))]
     for rows, columns in _pairs_within_groups(*groups):
         close = _circles_meet(predictions.boxes, objects.boxes, rows, columns)
         rows, columns = rows[close], columns[close]
-        overlap = _iou(predictions.boxes[rows], objects.boxes[columns])
-        may = overlap >= iou_thresholds[predictions.shards[rows]]
-        # Rounded half up, in float32 as the official metric does.
-        weight = np.floor(overlap[may] * _WEIGHT_OF_FULL_OVERLAP + np.float32(0.5))
-        found.append(Pairs(rows[may], columns[may], weight.astype(np.int64)))
+        overlap = _overlap(predictions.boxes[rows], objects.boxes[columns], box_type)
+        may = _may_match(overlap, iou_thresholds[predictions.shards[rows]])
+        found.append(Pairs(rows[may], columns[may], _weight(overlap[may])))
     return Pairs(
         np.concatenate([part.prediction for part in found]),
         np.concatenate([part.object for part in found]),
@@ -123,8 +125,25 @@ def _radius(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return radius
 
 
-def _iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    sides = np.concatenate((first[:, 3:6], second[:, 3:6]), axis=1)
+def _overlap(
+    first: NDArray[np.float32], second: NDArray[np.float32], box_type: BoxType
+) -> NDArray[np.float32]:
+    """Overlap ``[P]`` of aligned pairs; 0 where a box has a side out of bounds."""
+    last, iou = (6, iou_3d_aligned) if box_type == "3d" else (5, iou_bev_aligned)
+    sides = np.concatenate((first[:, 3:last], second[:, 3:last]), axis=1)
     real = ((sides > _SMALLEST_SIDE) & (sides < _LARGEST_SIDE)).all(axis=1)
-    overlap = iou_3d_aligned(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    overlap = iou(torch.from_numpy(first), torch.from_numpy(second)).numpy()
     return np.where(real, overlap, np.float32(0))
+
+
+def _may_match(overlap: NDArray[np.float32], threshold: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Compare as float32; equality is enough."""
+    may: NDArray[np.bool_] = overlap >= threshold
+    return may
+
+
+def _weight(overlap: NDArray[np.float32]) -> NDArray[np.int64]:
+    """What a pair adds to the sum that matching maximises: rounded half up, in float32."""
+    rounded = np.floor(overlap * _WEIGHT_OF_FULL_OVERLAP + np.float32(0.5))
+    weight: NDArray[np.int64] = rounded.astype(np.int64)
+    return weight

@@ -1,5 +1,6 @@
 """What the detection metric takes: rows of predictions and of labelled objects."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,17 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @staticmethod
+    def concatenate(parts: "Sequence[Predictions]") -> "Predictions":
+        """Put the rows of several (at least one) sets one after the other."""
+        return Predictions(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.frames for part in parts]),
+            np.concatenate([part.shards for part in parts]),
+            np.concatenate([part.in_no_label_zone for part in parts]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Objects:
@@ -49,3 +61,13 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @staticmethod
+    def concatenate(parts: "Sequence[Objects]") -> "Objects":
+        """Put the rows of several (at least one) sets one after the other."""
+        return Objects(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.frames for part in parts]),
+            np.concatenate([part.shards for part in parts]),
+            np.concatenate([part.difficulty for part in parts]),
+        )

@@ -1,0 +1,22 @@
+"""Predictions and ground truth of many frames: as arrays, as files, and compared."""
+
+from kd3d.predictions.builder import ObjectsBuilder
+from kd3d.predictions.evaluation import Evaluation, FrameErrors, evaluate_objects
+from kd3d.predictions.files import check_format, load_objects, save_objects
+from kd3d.predictions.frame_objects import WAYMO_TYPE_OF, FrameObjects, class_ids
+from kd3d.predictions.records import labelled_objects, points_of_frames
+
+__all__ = [
+    "WAYMO_TYPE_OF",
+    "Evaluation",
+    "FrameErrors",
+    "FrameObjects",
+    "ObjectsBuilder",
+    "check_format",
+    "class_ids",
+    "evaluate_objects",
+    "labelled_objects",
+    "load_objects",
+    "points_of_frames",
+    "save_objects",
+]

@@ -75,6 +75,24 @@ def test_overlapping_boxes_of_two_classes_are_one():
     assert decode_centers(maps, LIMIT, nms_threshold=None)[0].labels.tolist() == [1, 0]
 
 
+def test_classes_can_suppress_each_for_itself_with_thresholds_of_their_own():
+    twice = [1.3, -2.1, 0.5, 4.0, 2.0, 1.5, 0.3]
+    near = [2.3, -2.1, 0.5, 4.0, 2.0, 1.5, 0.3]  # overlaps the first by about 0.6
+    boxes = torch.tensor([[twice, near, twice, near]])
+    maps = perfect_maps(boxes, torch.tensor([[0, 0, 1, 1]]))
+
+    def count(nms, threshold):
+        found = decode_centers(maps, LIMIT, nms=nms, nms_threshold=threshold)[0]
+        return [int((found.labels == label).sum()) for label in (0, 1)]
+
+    assert count("per_class", 0.7) == [2, 2]
+    assert count("per_class", [0.7, 0.3, 0.7]) == [2, 1]
+    assert count("per_class", 0.3) == [1, 1]
+    assert sum(count("class_agnostic", 0.7)) == 2
+    assert sum(count("circle", 0.5)) == 2
+    assert sum(count("circle", 1.5)) == 1
+
+
 def test_at_most_500_in_falling_order():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 3, *GRID.shape, generator=generator)

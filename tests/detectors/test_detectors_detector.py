@@ -263,3 +263,23 @@ def test_arguments_that_cannot_work(changes, message):
 def test_unknown_names_come_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no detector 'cp_pilar_v64'.*cp_pillar_v064"):
         create_detector("cp_pilar_v64")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nms": "soft"}, "nms: 'soft' is not one of"),
+        ({"nms_threshold": [0.7, 0.5]}, "nms_threshold: 2 thresholds for 3 classes"),
+        ({"nms": "per_class", "nms_threshold": [0.7, 0.5]}, "2 thresholds for 3 classes"),
+        ({"nms_threshold": -0.1}, "must not be negative"),
+    ],
+)
+def test_suppressions_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        create_detector("cp_pillar_v064", **changes)
+
+
+def test_thresholds_per_class_travel_with_the_detector():
+    made = create_detector("cp_pillar_v064", nms="per_class", nms_threshold=[0.7, 0.5, 0.6])
+    again = create_detector(made.spec()["name"], **made.spec()["arguments"])
+    assert (again.nms, again.nms_threshold) == ("per_class", (0.7, 0.5, 0.6))

@@ -12,6 +12,7 @@ __all__ = [
     "plain_branches",
     "plain_depth",
     "plain_numbers",
+    "plain_threshold",
     "scale_channels",
 ]
 
@@ -24,6 +25,13 @@ def plain_numbers(values: Sequence[float], count: int, where: str) -> tuple[floa
     """
     if len(values) != count:
         raise ConfigError(f"needs {count} numbers, not {list(values)}.", where=where)
+    return tuple(float(value) for value in values)
+
+
+def plain_threshold(values: float | Sequence[float]) -> float | tuple[float, ...]:
+    """Give one float, or a tuple of them."""
+    if isinstance(values, float | int):
+        return float(values)
     return tuple(float(value) for value in values)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kd3d.detectors.bev_backbone import BEVBackbone
 from kd3d.detectors.center_head import CenterHead
-from kd3d.detectors.decode import decode_centers
+from kd3d.detectors.decode import Suppression, Threshold, check_suppression, decode_centers
 from kd3d.detectors.detector import Detector
 from kd3d.detectors.losses import center_box_loss, center_focal_loss
 from kd3d.detectors.targets import assign_center_targets
@@ -27,7 +27,8 @@ class CenterPoint(Detector):
     Args:
         center_limit: (x, y, z, x, y, z) limits of a detected centre in metres, inclusive.
         score_threshold: a detection scores higher than this.
-        nms_threshold: bird's-eye-view overlap above which the lower of two detections goes.
+        nms: which detections suppress each other, see `kd3d.detectors.decode.Suppression`.
+        nms_threshold: overlap (or distance) at which the lower of two detections goes.
         detector: arguments of `Detector`.
     """
 
@@ -39,12 +40,15 @@ class CenterPoint(Detector):
         *,
         center_limit: Sequence[float],
         score_threshold: float,
-        nms_threshold: float,
+        nms: Suppression,
+        nms_threshold: Threshold,
         **detector: Any,  # noqa: ANN401 - handed on as they are
     ) -> None:
         super().__init__(**detector)
         self.center_limit = tuple(center_limit)
         self.score_threshold = score_threshold
+        check_suppression(nms, nms_threshold, len(self.classes))
+        self.nms: Suppression = nms
         self.nms_threshold = nms_threshold
 
     @abstractmethod
@@ -98,5 +102,6 @@ class CenterPoint(Detector):
             maps,
             self.center_limit,
             score_threshold=self.score_threshold,
+            nms=self.nms,
             nms_threshold=self.nms_threshold if nms else None,
         )

@@ -10,11 +10,13 @@ from kd3d.detectors.arguments import (
     plain_branches,
     plain_depth,
     plain_numbers,
+    plain_threshold,
     scale_channels,
 )
 from kd3d.detectors.bev_backbone import BEVBackbone
 from kd3d.detectors.center_head import BOX_BRANCHES, CenterHead
 from kd3d.detectors.center_point import CenterPoint
+from kd3d.detectors.decode import Suppression, Threshold
 from kd3d.detectors.pillar_encoder import PillarEncoder, scatter_pillars
 from kd3d.detectors.voxelize import Voxelizer
 
@@ -51,7 +53,10 @@ class CenterPointPillar(CenterPoint):
         center_limit: (x, y, z, x, y, z) limits of a detected centre in metres; by default ±80 m
             and ±10 m, or the range where it is larger.
         score_threshold: a detection scores higher than this.
-        nms_threshold: bird's-eye-view overlap above which the lower of two detections goes.
+        nms: which detections suppress each other: "class_agnostic" (the paper's), "per_class", or
+            "circle" (by distance of centres).
+        nms_threshold: bird's-eye-view overlap above which the lower of two detections goes, for
+            "per_class" also one number for each class; "circle": metres.
         name: the name the detector goes by.
 
     Raises:
@@ -73,7 +78,8 @@ class CenterPointPillar(CenterPoint):
         norm_momentum: float = 0.01,
         center_limit: Sequence[float] | None = None,
         score_threshold: float = 0.1,
-        nms_threshold: float = 0.7,
+        nms: Suppression = "class_agnostic",
+        nms_threshold: Threshold = 0.7,
         name: str = "cp_pillar",
     ) -> None:
         bounds = plain_numbers(point_cloud_range, 6, "point_cloud_range")
@@ -98,7 +104,8 @@ class CenterPointPillar(CenterPoint):
                 "norm_momentum": float(norm_momentum),
                 "center_limit": limit,
                 "score_threshold": float(score_threshold),
-                "nms_threshold": float(nms_threshold),
+                "nms": str(nms),
+                "nms_threshold": plain_threshold(nms_threshold),
             },
             classes=classes,
             point_cloud_range=bounds,
@@ -107,6 +114,7 @@ class CenterPointPillar(CenterPoint):
             intensity=intensity,
             center_limit=limit or _around(bounds),
             score_threshold=score_threshold,
+            nms=nms,
             nms_threshold=nms_threshold,
         )
         pillar = (*cell, bounds[5] - bounds[2])

@@ -1,12 +1,21 @@
 """From head maps to boxes."""
 
+from collections.abc import Sequence
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
-from kd3d.geometry.nms import nms_rotated
+from kd3d.errors import ConfigError
+from kd3d.geometry.nms import nms_circle, nms_per_class, nms_rotated
 from kd3d.structures import Detections, HeadMaps
 
-__all__ = ["decode_centers"]
+__all__ = ["Suppression", "Threshold", "check_suppression", "decode_centers"]
+
+#: One suppression over all classes, one within each class, or one by distance of centres.
+Suppression = Literal["class_agnostic", "per_class", "circle"]
+#: Bird's-eye-view overlap ("circle": metres); one number, or for "per_class" one for each class.
+Threshold = float | Sequence[float]
 
 MAX_CANDIDATES = 500
 MAX_BEFORE_NMS = 4096
@@ -17,18 +26,22 @@ def decode_centers(
     center_limit: tuple[float, ...],
     *,
     score_threshold: float = 0.1,
-    nms_threshold: float | None = 0.7,
+    nms: Suppression = "class_agnostic",
+    nms_threshold: Threshold | None = 0.7,
 ) -> list[Detections]:
     """Read the boxes at the highest cells of the heatmap.
 
     The highest 500 cells of each class, then the highest 500 of those; without a search for local
-    maxima, and with one non-maximum suppression over all classes, as CenterPoint in OpenPCDet.
+    maxima; then non-maximum suppression, by default one over all classes, as CenterPoint in
+    OpenPCDet.
 
     Args:
         maps: a batch of raw maps.
         center_limit: (x, y, z, x, y, z) lower and upper limits of a centre in metres, inclusive.
         score_threshold: boxes must score higher than this.
-        nms_threshold: bird's-eye-view overlap above which the lower box goes; None keeps all.
+        nms: which boxes suppress each other.
+        nms_threshold: bird's-eye-view overlap above which the lower box goes, "circle": distance in
+            metres up to which it goes; None keeps all.
 
     Returns:
         One `Detections` per frame, float32, in falling order of score.
@@ -45,7 +58,7 @@ def decode_centers(
         ]
         if nms_threshold is None:
             return frames
-        return [_suppress(frame, nms_threshold) for frame in frames]
+        return [_suppress(frame, nms, nms_threshold) for frame in frames]
 
 
 def _highest_cells(probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,8 +91,27 @@ def _boxes_at(maps: HeadMaps, cells: Tensor) -> Tensor:
     )
 
 
-def _suppress(found: Detections, threshold: float) -> Detections:
-    keep = nms_rotated(
-        found.boxes[:, :7], found.scores, threshold, pre=MAX_BEFORE_NMS, post=MAX_CANDIDATES
-    )
+def check_suppression(nms: str, threshold: Threshold, num_classes: int) -> None:
+    """Raise `ConfigError` unless the thresholds fit the kind of suppression and the classes."""
+    if nms not in get_args(Suppression):
+        raise ConfigError(f"{nms!r} is not one of {list(get_args(Suppression))}.", where="nms")
+    numbers = [threshold] if isinstance(threshold, float | int) else list(threshold)
+    if len(numbers) != 1 and (nms != "per_class" or len(numbers) != num_classes):
+        raise ConfigError(
+            f"{len(numbers)} thresholds for {num_classes} classes with {nms!r}.",
+            where="nms_threshold",
+            hint="Give one number, or with nms='per_class' one for each class.",
+        )
+    if not all(number >= 0 for number in numbers):
+        raise ConfigError(f"must not be negative: {numbers}.", where="nms_threshold")
+
+
+def _suppress(found: Detections, nms: Suppression, threshold: Threshold) -> Detections:
+    boxes, limits = found.boxes[:, :7], {"pre": MAX_BEFORE_NMS, "post": MAX_CANDIDATES}
+    if nms == "per_class":
+        keep = nms_per_class(boxes, found.scores, found.labels, threshold, **limits)
+    else:
+        one = threshold if isinstance(threshold, float | int) else threshold[0]
+        suppress = nms_circle if nms == "circle" else nms_rotated
+        keep = suppress(boxes, found.scores, one, **limits)
     return Detections(boxes=found.boxes[keep], scores=found.scores[keep], labels=found.labels[keep])

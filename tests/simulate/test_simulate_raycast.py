@@ -72,6 +72,7 @@ def nearest_of_all(rays: Rays, parts: Parts) -> np.ndarray:
 @given(st.integers(0, 10_000), st.floats(0.0, 25.0), st.floats(-0.6, 0.6))
 @example(1, 25.0, 0.6)
 @example(2, 25.0, -0.6)
+@example(226, 6.0, 0.0)
 def test_windows_lose_no_hit(seed, speed, turn):
     """The nearest part by windows equals the nearest of all rays against all parts."""
     rng = np.random.default_rng(seed)

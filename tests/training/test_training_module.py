@@ -166,3 +166,25 @@ def test_bfloat16_autocast_keeps_the_losses_in_float32(tmp_path):
     fit.fit(module, loader(1))
     assert fit.callback_metrics["train/loss"].dtype == torch.float32
     assert torch.isfinite(fit.callback_metrics["train/loss"])
+
+
+def test_other_classes_and_features_train_validate_and_come_back(tmp_path):
+    detector = create_detector(
+        "cp_pillar_v064",
+        classes=("car", "truck", "bus", "cone"),
+        point_features=4,
+        point_cloud_range=RANGE,
+        width=TINY,
+        depth=(0, 0, 0),
+    )
+    module = DetectorModule(detector, iou_thresholds=[0.5, 0.5, 0.5, 0.3])
+    fit = trainer(tmp_path, max_steps=2)
+    fit.fit(module, loader(2), loader(1))
+    assert {"val/cone/L2_APH", "val/L2_mAPH"} <= set(fit.callback_metrics)
+    fit.save_checkpoint(tmp_path / "last.ckpt")
+    again = DetectorModule.from_checkpoint(
+        tmp_path / "last.ckpt", iou_thresholds=[0.5, 0.5, 0.5, 0.3]
+    )
+    assert again.detector.classes == ("car", "truck", "bus", "cone")
+    with pytest.raises(ConfigError, match="iou_thresholds"):
+        DetectorModule(detector)

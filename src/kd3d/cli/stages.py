@@ -106,7 +106,13 @@ def train_stage(
 def evaluate_loaded(config: DictConfig, stage: Stage, detector: Detector) -> RunResult:
     """Evaluate a detector that was trained elsewhere."""
     data: WaymoDataModule = instantiate(config.data, _convert_="all")
-    return _result(config, stage, make_trainer(config, stage), DetectorModule(detector), data)
+    return _result(
+        config,
+        stage,
+        make_trainer(config, stage),
+        DetectorModule(detector, **_plain(config.optimizer)),
+        data,
+    )
 
 
 def _result(

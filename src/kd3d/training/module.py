@@ -1,5 +1,6 @@
 """The LightningModule that trains and validates any kd3d detector."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class DetectorModule(pl.LightningModule):
         weight_decay: decoupled weight decay.
         total_steps: length of the cycle in optimiser steps. By default the trainer's
             ``max_steps``, or its epochs times the data module's own count of steps.
+        iou_thresholds: least overlap of a match per class, for classes that Waymo does not have.
     """
 
     monitor = "val/L2_mAPH"  #: the metric that checkpoints are ranked by
@@ -46,23 +48,28 @@ class DetectorModule(pl.LightningModule):
         max_rate: float = 3e-3,
         weight_decay: float = 0.01,
         total_steps: int | None = None,
+        iou_thresholds: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters("max_rate", "weight_decay", "total_steps")
+        self.save_hyperparameters("max_rate", "weight_decay", "total_steps", "iou_thresholds")
         self.detector = detector
         self.max_rate = max_rate
         self.weight_decay = weight_decay
         self.total_steps = total_steps
-        self.metric = WaymoDetectionMetric(classes=detector.classes)
+        self.metric = WaymoDetectionMetric(detector.classes, iou_thresholds=iou_thresholds)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path) -> "DetectorModule":
+    def from_checkpoint(cls, path: str | Path, **options: Any) -> "DetectorModule":  # noqa: ANN401
         """Rebuild a module from its checkpoint, detector included.
+
+        Args:
+            path: a checkpoint of a training run, or a file of `kd3d.detectors.save_detector`.
+            options: further arguments of the module.
 
         Raises:
             CheckpointError: if the file is missing, unreadable or not a kd3d checkpoint.
         """
-        return cls(Detector.from_checkpoint(path))
+        return cls(Detector.from_checkpoint(path), **options)
 
     def forward(self, batch: PointBatch) -> list[Detections]:
         """Detect objects in every frame of a batch."""

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_module
 from kd3d import Detector
 from kd3d.cli.job_names import register_job_name
 from kd3d.cli.pipeline import run
+from kd3d.cli.results import read_results
 
 
 @pytest.fixture
@@ -74,3 +75,15 @@ def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(composed, tmp_pat
     for name, value in whole.state_dict().items():
         assert torch.equal(value, half.state_dict()[name]), name
     assert (tmp_path / "half" / "student" / "metrics.1.csv").read_text() == first_log
+
+
+def test_a_teacher_from_a_file_is_evaluated_not_trained(composed, smoke, tmp_path):
+    folder, _ = smoke
+    (file, *_) = sorted((folder / "logs" / "train" / "teachers").glob("*/detector.ckpt"))
+    words = ["run.teacher=false", "run.plain=false", "run.initialised=false"]
+    run(composed(*words, f"teacher.checkpoint={file}"), tmp_path / "loaded", "")
+    teacher, student = read_results(tmp_path / "loaded" / "metrics.json")
+    assert (teacher.role, teacher.initialisation, teacher.steps) == ("teacher", "loaded", 0)
+    assert student.initialisation == "copy of the teacher"
+    trained = read_results(file.parent / "result.json")[0]
+    assert teacher.metrics == trained.metrics

@@ -1,6 +1,7 @@
-"""One training step of each pillar detector at full range, batch 2, with its peak memory.
+"""One training step of each detector at full range, batch 2, with its peak memory.
 
-Forward, loss, backward and optimiser step on frames of 160,000 points. Each detector runs in a
+Forward, loss, backward and optimiser step on frames of 160,000 points; cells are the pillars or
+voxels of a frame that have points. Each detector runs in a
 process of its own, so that its peak is its own.
 """
 
@@ -41,9 +42,8 @@ def main() -> None:
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     for device in [arguments.device] if arguments.device else devices:
         print(f"{machine()}{', ' + torch.cuda.get_device_name() if device == 'cuda' else ''}")
-        print(
-            f"{'batch ' + str(arguments.batch):18} {'points':>9} {'step':>12} {'peak memory':>14}"
-        )
+        columns = f"{'points':>9} {'cells':>9} {'step':>12} {'peak memory':>14}"
+        print(f"{'batch ' + str(arguments.batch):18} {columns}")
         for name in arguments.detectors:
             options = [f"--{key}={getattr(arguments, key)}" for key in ("points", "batch", "steps")]
             options += [f"--threads={arguments.threads}", f"--device={device}", "--alone"]
@@ -75,8 +75,11 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    voxels = detector.voxelizer(batch.points, batch.batch_index, len(batch))
+    cells = len(voxels) // len(batch)
     median = statistics.median(seconds[warm_up:])
-    print(f"{name:18} {arguments.points:9,} {median:10.2f} s {peak / 2**30:10.2f} GiB", flush=True)
+    row = f"{arguments.points:9,} {cells:9,} {median:10.2f} s {peak / 2**30:10.2f} GiB"
+    print(f"{name:18} {row}", flush=True)
 
 
 def make_batch(frames: int, points: int) -> PointBatch:

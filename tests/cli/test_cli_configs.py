@@ -1,6 +1,7 @@
 """Every configuration composes, and its nodes fit what they name."""
 
 from pathlib import Path
+from typing import get_args
 
 import kd3d.conf
 import pytest
@@ -9,8 +10,13 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from kd3d.cli.job_names import register_job_name
+from kd3d.detectors import create_detector, list_detectors
+from kd3d.distill.inherit import Strategy
 
 CONF = Path(kd3d.conf.__file__).parent
+
+
+TEACHER_OPTIONS = ("checkpoint", "min_score", "check_frames", "seed", "max_steps")
 
 
 def names(group):
@@ -23,6 +29,12 @@ def composed(*overrides, config_name="train"):
         return compose(config_name, overrides=list(overrides))
 
 
+def made(node, **changes):
+    """Make the detector that a student's or a teacher's node describes."""
+    arguments = {key: node[key] for key in node if key not in TEACHER_OPTIONS}
+    return instantiate(OmegaConf.merge(arguments, changes), _convert_="all")
+
+
 @pytest.mark.parametrize("scale", names("scale"))
 @pytest.mark.parametrize("experiment", names("experiment"))
 def test_every_experiment_composes_at_every_scale(experiment, scale):
@@ -30,11 +42,38 @@ def test_every_experiment_composes_at_every_scale(experiment, scale):
     OmegaConf.to_container(config.student, resolve=True, throw_on_missing=True)
     OmegaConf.to_container(config.teacher, resolve=True, throw_on_missing=True)
     assert config.teacher.point_cloud_range == config.student.point_cloud_range
+    for node in (config.student, config.teacher) if config.kd.objectives else (config.student,):
+        narrow = made(node, width=dict.fromkeys(node.width, 0.0625))
+        assert narrow.name == node.name
+
+
+@pytest.mark.parametrize("scale", ["demo", "overfit"])
+@pytest.mark.parametrize("name", names("detector"))
+def test_every_detector_fits_the_small_scales_at_a_quarter_of_its_width(name, scale):
+    config = composed(f"student={name}", f"teacher={name}", f"scale={scale}", "data.root=somewhere")
+    shares = OmegaConf.load(CONF / "detector" / f"{name}.yaml").width
+    for node in (config.student, config.teacher):
+        assert made(node).spec()["arguments"]["width"] == {
+            part: pytest.approx(share / 4) for part, share in shares.items()
+        }
 
 
 def test_student_and_teacher_offer_every_detector():
     assert names("student") == names("detector")
     assert names("teacher") == names("detector")
+
+
+def test_every_detector_has_a_file_and_a_quarter_of_its_width():
+    assert names("detector") == names("width/quarter") == list_detectors()
+
+
+@pytest.mark.parametrize("name", names("detector"))
+def test_a_detector_file_says_what_the_detector_is_by_name(name):
+    file = OmegaConf.load(CONF / "detector" / f"{name}.yaml")
+    file.classes = ["Vehicle", "Pedestrian", "Cyclist"]
+    found = made(file).spec()["arguments"]
+    for argument, value in create_detector(name).spec()["arguments"].items():
+        assert found[argument] == value, argument
 
 
 @pytest.mark.parametrize("name", names("detector"))
@@ -74,6 +113,61 @@ def test_full_scale_is_the_published_recipe():
     assert config.kd.objectives.label.thresholds == [0.6, 0.5, 0.5]
     assert config.kd.teacher_mode == "batch_stats"
     assert config.init.strategy == "copy"
+
+
+def test_students_are_derived_from_the_command_line():
+    config = composed(
+        "student=cp_voxel",
+        "student.width.backbone_2d=0.5",
+        "student.voxel_size=[0.2,0.2,0.15]",
+        "student.point_cloud_range=[-76.8,-76.8,-2,76.8,76.8,4]",
+        "student.depth_3d=[1,1,1,1]",
+        "student.depth=[2,2]",
+    )
+    student = instantiate(config.student, _convert_="all")
+    assert student.grid.shape == (96, 96)
+    assert [len(block) for block in student.backbone_2d.blocks] == [10, 10]
+    assert student.backbone_2d.out_channels == 256
+    assert len(student.backbone_3d.conv2) == 2
+
+
+def test_a_width_from_the_command_line_wins_over_the_scale():
+    config = composed("student=cp_voxel_xs", "scale=demo", "student.width.backbone_2d=0.5")
+    assert config.student.width == {"backbone_3d": 0.1875, "backbone_2d": 0.5, "head": 0.125}
+
+
+@pytest.mark.parametrize(
+    ("student", "weight"), [("cp_voxel_s", 10.0), ("cp_voxel_xs", 15.0), ("cp_voxel_xxs", 15.0)]
+)
+def test_voxel_pairs_have_the_published_weights(student, weight):
+    config = composed(f"experiment={student}_kd")
+    assert (config.student.name, config.teacher.name) == (student, "cp_voxel")
+    assert config.student.point_cloud_range[3] == pytest.approx(75.2)
+    objectives = config.kd.objectives
+    assert (objectives.logit.weight, objectives.regression.weight) == (weight, 0.2)
+    assert objectives.label.thresholds == [0.6, 0.6, 0.6]
+    assert (config.init.strategy, config.recipe.effective_batch) == ("prefix", 32)
+
+
+@pytest.mark.parametrize("experiment", ["voxel_to_pillar_kd", "pillar_to_voxel_kd"])
+def test_pairs_of_two_families_compare_boxes_in_metres_on_a_range_that_fits_both(experiment):
+    config = composed(f"experiment={experiment}")
+    assert config.kd.objectives.regression.space == "metres"
+    assert config.student.point_cloud_range[:2] == [-76.8, -76.8]
+    assert config.teacher.point_cloud_range == config.student.point_cloud_range
+    assert composed(f"experiment={experiment}", "scale=demo").student.point_cloud_range[0] == -19.2
+
+
+@pytest.mark.parametrize("name", names("detector"))
+def test_the_shared_range_fits_every_detector(name):
+    bounds = OmegaConf.load(CONF / "range" / "shared.yaml").student.point_cloud_range
+    assert create_detector(name, point_cloud_range=bounds).point_cloud_range == tuple(bounds)
+
+
+@pytest.mark.parametrize("name", names("init"))
+def test_every_initialisation_is_one_that_exists(name):
+    strategy = OmegaConf.load(CONF / "init" / f"{name}.yaml").strategy
+    assert strategy is None if name == "none" else strategy in get_args(Strategy)
 
 
 def test_pairs_differ_where_the_paper_says_so():

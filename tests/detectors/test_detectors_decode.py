@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kd3d.detectors.decode import decode_centers
+from kd3d.detectors.decode import center_candidates, decode_centers
 from kd3d.detectors.targets import assign_center_targets
 from kd3d.geometry.grid import BEVGrid
 from kd3d.structures import HeadMaps
@@ -118,3 +118,24 @@ def test_half_precision_maps_decode_in_float32():
     assert found[1].boxes.dtype == torch.float32
     # A coordinate itself would be off by up to 3 cm in bfloat16; an offset within a cell is not.
     torch.testing.assert_close(found[1].boxes[0, :2], boxes[1, 0, :2], rtol=0, atol=2e-3)
+
+
+def test_candidates_are_the_decoded_boxes_and_empty_slots():
+    torch.manual_seed(0)
+    maps = HeadMaps(
+        heatmap=torch.randn(2, 3, 12, 10) * 3,
+        center=torch.rand(2, 2, 12, 10),
+        center_z=torch.randn(2, 1, 12, 10) * 3,
+        dim=torch.randn(2, 3, 12, 10),
+        rot=torch.randn(2, 2, 12, 10),
+        grid=BEVGrid(-6.0, -5.0, 1.0, 1.0, 10, 12),
+    )
+    limit = (-4.0, -4.0, -3.0, 4.0, 4.0, 3.0)
+    decoded = decode_centers(maps, limit, nms_threshold=None)
+    for all_slots, kept in zip(center_candidates(maps, limit), decoded, strict=True):
+        assert len(all_slots.boxes) == 360
+        counts = all_slots.labels >= 0
+        assert 0 < counts.sum() < 360
+        assert torch.equal(all_slots.boxes[counts], kept.boxes)
+        assert torch.equal(all_slots.scores[counts], kept.scores)
+        assert torch.equal(all_slots.labels[counts], kept.labels)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kd3d.detectors import CenterPointPillar, Detector, create_detector, list_detectors
+from kd3d.detectors import CenterPointPillar, Detector, create_detector
 from kd3d.errors import ConfigError, InputError
 from kd3d.structures import PointBatch
 
@@ -31,7 +31,6 @@ def labelled(points, columns=7):
 
 
 def test_names_and_sizes_of_the_paper():
-    assert list_detectors() == ["cp_pillar", "cp_pillar_v040", "cp_pillar_v048", "cp_pillar_v064"]
     grids = {"cp_pillar": 464, "cp_pillar_v040": 368, "cp_pillar_v048": 312, "cp_pillar_v064": 232}
     for name, cells in grids.items():
         detector = create_detector(name)

@@ -98,3 +98,14 @@ def test_errors_say_what_where_and_what_next_and_survive_pickling():
     assert type(back) is RecordError
     assert isinstance(back, Kd3dError)
     assert (str(back), back.hint) == (str(error), "Download it again.")
+
+
+def test_world_travels_with_the_batch():
+    points = [torch.zeros(3, 5), torch.zeros(2, 5)]
+    world = [torch.eye(4, dtype=torch.float64), 2 * torch.eye(4)]
+    batch = PointBatch.from_points(points, world=world)
+    assert batch.world.dtype == torch.float32
+    assert batch.to("meta").world.is_meta
+    assert PointBatch.from_points(points).world is None
+    with pytest.raises(InputError, match=r"1 matrices of shapes \[\(3, 3\)\] for 2 frames"):
+        PointBatch.from_points(points, world=[torch.eye(3)])

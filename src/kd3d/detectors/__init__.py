@@ -2,6 +2,7 @@
 
 from kd3d.detectors.center_point import CenterPoint
 from kd3d.detectors.center_point_pillar import CenterPointPillar
+from kd3d.detectors.center_point_voxel import CenterPointVoxel
 from kd3d.detectors.checkpoint import load_detector, save_detector
 from kd3d.detectors.detector import Detector
 from kd3d.detectors.zoo import create_detector, list_detectors
@@ -9,6 +10,7 @@ from kd3d.detectors.zoo import create_detector, list_detectors
 __all__ = [
     "CenterPoint",
     "CenterPointPillar",
+    "CenterPointVoxel",
     "Detector",
     "create_detector",
     "list_detectors",

@@ -37,6 +37,7 @@ class BEVBackbone(nn.Module):
         )
         self.deblocks = nn.ModuleList(map(_branch, filters, upsample_filters, upsample_strides))
         self.out_channels = sum(upsample_filters)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn ``[B, in_channels, H, W]`` into ``[B, out_channels, H', W']``."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from kd3d.geometry.grid import BEVGrid
@@ -49,6 +50,7 @@ class CenterHead(nn.Module):
                 nn.init.zeros_(module.bias)
         self.branches["heatmap"] = _branch(channels, num_classes)
         nn.init.constant_(self.branches["heatmap"].get_parameter("1.bias"), RARE_OBJECTS)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, grid: BEVGrid) -> HeadMaps:
         """Turn ``[B, in_channels, H, W]`` into the head's maps over `grid`."""

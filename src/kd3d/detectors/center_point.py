@@ -8,7 +8,13 @@ from torch import Tensor
 
 from kd3d.detectors.bev_backbone import BEVBackbone
 from kd3d.detectors.center_head import CenterHead
-from kd3d.detectors.decode import Suppression, Threshold, check_suppression, decode_centers
+from kd3d.detectors.decode import (
+    Suppression,
+    Threshold,
+    center_candidates,
+    check_suppression,
+    decode_centers,
+)
 from kd3d.detectors.detector import Detector
 from kd3d.detectors.losses import center_box_loss, center_focal_loss
 from kd3d.detectors.targets import assign_center_targets
@@ -105,3 +111,10 @@ class CenterPoint(Detector):
             nms=self.nms,
             nms_threshold=self.nms_threshold if nms else None,
         )
+
+    def candidates(self, maps: HeadMaps) -> list[Detections]:
+        """Read the boxes of each frame without suppression and without waiting for the device.
+
+        See `kd3d.detectors.decode.center_candidates`: boxes that do not count have label -1.
+        """
+        return center_candidates(maps, self.center_limit, score_threshold=self.score_threshold)

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 from kd3d.detectors.arguments import (
     complete_width,
     divisible_grid,
+    limit_around,
     plain_branches,
     plain_depth,
     plain_numbers,
+    plain_sizes,
     plain_threshold,
     scale_channels,
 )
@@ -83,7 +85,7 @@ class CenterPointPillar(CenterPoint):
         name: str = "cp_pillar",
     ) -> None:
         bounds = plain_numbers(point_cloud_range, 6, "point_cloud_range")
-        cell = plain_numbers(cell_size, 2, "cell_size")
+        cell = plain_sizes(cell_size, 2, "cell_size")
         factors = complete_width(width, PARTS)
         layers = plain_depth(depth, len(BLOCK_FILTERS))
         branches = plain_branches(extra_branches, [*BOX_BRANCHES, "heatmap"])
@@ -112,7 +114,7 @@ class CenterPointPillar(CenterPoint):
             grid=divisible_grid(bounds, cell, divisor=max(BRANCH_STRIDES)),
             point_features=point_features,
             intensity=intensity,
-            center_limit=limit or _around(bounds),
+            center_limit=limit or limit_around(bounds, CENTER_LIMIT),
             score_threshold=score_threshold,
             nms=nms,
             nms_threshold=nms_threshold,
@@ -138,10 +140,3 @@ class CenterPointPillar(CenterPoint):
         """Turn points into the map ``[B, C, H, W]`` of pillar features."""
         pillars = self.voxelizer(points, batch_index, num_frames)
         return scatter_pillars(self.vfe(pillars), pillars, self.grid.shape)
-
-
-def _around(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    """Give the usual limit of centres, widened where the range is larger."""
-    lower = map(min, CENTER_LIMIT[:3], bounds[:3])
-    upper = map(max, CENTER_LIMIT[3:], bounds[3:])
-    return (*lower, *upper)

@@ -1,6 +1,8 @@
 """Detectors in files: plain types only, so that loading runs no code of the file."""
 
 import pickle
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,21 @@ __all__ = ["load_detector", "read_checkpoint", "save_detector"]
 SPEC = "kd3d_detector"
 WEIGHTS = "state_dict"
 LIGHTNING_PREFIX = "detector."
+
+# What `torch.load` raises on files that end early or are something else.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+)
+_UNSAFE = re.compile(r"[Uu]nsupported (?:global: GLOBAL|GLOBAL|class) (?P<name>[\w.]+)")
 
 
 def save_detector(detector: Detector, path: str | Path) -> None:
@@ -53,7 +70,7 @@ def load_detector(path: str | Path, **changes: Any) -> Detector:  # noqa: ANN401
         raise CheckpointError(
             f"holds no detector ({SPEC!r} and {WEIGHTS!r}), but {', '.join(map(str, content))}.",
             where=str(path),
-            hint="Weights of OpenPCDet go through kd3d.interop.import_openpcdet.",
+            hint="Weights of OpenPCDet go through kd3d-convert, or kd3d.interop.import_openpcdet.",
         )
     own = {
         key.removeprefix(LIGHTNING_PREFIX): value
@@ -85,15 +102,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError("no such file.", where=str(path), hint="Check the path.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except _DAMAGED as error:
+        unsafe = _UNSAFE.search(str(error))
+        if unsafe:
+            raise CheckpointError(
+                f"is not a file of plain tensors; it may hold pickled code ({unsafe['name']}), "
+                "which kd3d never runs.",
+                where=str(path),
+                hint="Save it again with tensors and plain Python values only; a damaged file can "
+                "look the same.",
+            ) from error
+        told = isinstance(error, OSError | RuntimeError) and str(error)
+        reason = told.splitlines()[0].split(". ")[0] if told else "it breaks off or makes no sense"
         raise CheckpointError(
-            "is not a file of plain tensors; it may hold pickled code, which kd3d never runs.",
+            f"cannot be read: {reason.rstrip('.?')}.",
             where=str(path),
-            hint="Save it again with tensors and plain Python values only.",
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"cannot be read: {error}", where=str(path), hint="The file may be truncated."
+            hint="The file may be truncated, or no checkpoint at all.",
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(

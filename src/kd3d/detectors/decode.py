@@ -7,10 +7,18 @@ import torch
 from torch import Tensor
 
 from kd3d.errors import ConfigError
+from kd3d.geometry.constants import constant
 from kd3d.geometry.nms import nms_circle, nms_per_class, nms_rotated
 from kd3d.structures import Detections, HeadMaps
 
-__all__ = ["Suppression", "Threshold", "check_suppression", "decode_centers"]
+__all__ = [
+    "Suppression",
+    "Threshold",
+    "center_candidates",
+    "check_suppression",
+    "decode_centers",
+    "suppress",
+]
 
 #: One suppression over all classes, one within each class, or one by distance of centres.
 Suppression = Literal["class_agnostic", "per_class", "circle"]
@@ -46,19 +54,35 @@ def decode_centers(
     Returns:
         One `Detections` per frame, float32, in falling order of score.
     """
+    frames = [
+        Detections(boxes=one.boxes[kept], scores=one.scores[kept], labels=one.labels[kept])
+        for one in center_candidates(maps, center_limit, score_threshold=score_threshold)
+        for kept in [one.labels >= 0]
+    ]
+    if nms_threshold is None:
+        return frames
+    return [suppress(frame, nms, nms_threshold) for frame in frames]
+
+
+def center_candidates(
+    maps: HeadMaps, center_limit: tuple[float, ...], *, score_threshold: float = 0.1
+) -> list[Detections]:
+    """Read the boxes at the highest cells without asking the device how many there are.
+
+    As `decode_centers` before suppression, but with 500 boxes in every frame (fewer on a grid of
+    fewer cells): those that score too low or lie outside `center_limit` have label -1. Nothing
+    waits for the device, so a training step can go on.
+    """
     with torch.no_grad(), torch.autocast(maps.heatmap.device.type, enabled=False):
         scores, labels, cells = _highest_cells(maps.heatmap.float().sigmoid())
         boxes = _boxes_at(maps, cells)
-        limit = boxes.new_tensor(center_limit)
+        limit = constant(center_limit, boxes)
         inside = (boxes[..., :3] >= limit[:3]) & (boxes[..., :3] <= limit[3:])
-        kept = inside.all(dim=-1) & (scores > score_threshold)
-        frames = [
-            Detections(boxes=boxes[i, keep], scores=scores[i, keep], labels=labels[i, keep])
-            for i, keep in enumerate(kept)
-        ]
-        if nms_threshold is None:
-            return frames
-        return [_suppress(frame, nms, nms_threshold) for frame in frames]
+        counts = inside.all(dim=-1) & (scores > score_threshold)
+        labels = torch.where(counts, labels, -1)
+    return [
+        Detections(boxes=boxes[i], scores=scores[i], labels=labels[i]) for i in range(len(boxes))
+    ]
 
 
 def _highest_cells(probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +130,8 @@ def check_suppression(nms: str, threshold: Threshold, num_classes: int) -> None:
         raise ConfigError(f"must not be negative: {numbers}.", where="nms_threshold")
 
 
-def _suppress(found: Detections, nms: Suppression, threshold: Threshold) -> Detections:
+def suppress(found: Detections, nms: Suppression, threshold: Threshold) -> Detections:
+    """Drop the detections of a frame that lie too near to higher ones, see `decode_centers`."""
     boxes, limits = found.boxes[:, :7], {"pre": MAX_BEFORE_NMS, "post": MAX_CANDIDATES}
     if nms == "per_class":
         keep = nms_per_class(boxes, found.scores, found.labels, threshold, **limits)

@@ -26,11 +26,9 @@ def center_focal_loss(logits: Tensor, heatmap: Tensor) -> Tensor:
     with torch.autocast(logits.device.type, enabled=False):
         probability = logits.float().sigmoid().clamp(PROBABILITY_LIMIT, 1 - PROBABILITY_LIMIT)
         positive = heatmap >= 1
-        found = probability[positive]
-        hits = (found.log() * (1 - found) ** 2).sum()
-        # The factor is 0 at positive cells.
-        misses = ((1 - probability).log() * probability**2 * (1 - heatmap) ** 4).sum()
-        return -(hits + misses) / max(len(found), 1)
+        right = torch.where(positive, probability, 1 - probability)
+        weight = torch.where(positive, 1.0, (1 - heatmap) ** 4) * (1 - right) ** 2
+        return -(right.log() * weight).sum() / positive.sum().clamp(min=1)
 
 
 def center_box_loss(maps: HeadMaps, targets: CenterTargets) -> Tensor:

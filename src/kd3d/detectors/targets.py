@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from kd3d.errors import InputError
+from kd3d.geometry.constants import constant
 from kd3d.geometry.grid import BEVGrid
-from kd3d.geometry.heat import draw_gaussians, gaussian_radius
+from kd3d.geometry.heat import bus_radius, draw_gaussians, gaussian_radius
 from kd3d.structures import CenterTargets
 
 __all__ = ["assign_center_targets"]
@@ -45,7 +46,8 @@ def assign_center_targets(
         Targets with K = min(M, max_objects) slots, float32.
 
     Raises:
-        InputError: if shapes do not fit, or a labelled box is not finite or of an unknown class.
+        InputError: if shapes do not fit, or a labelled box is not finite or of an unknown class
+            (on CUDA an assertion of the device, since asking would wait for it).
     """
     _check(boxes, labels, num_classes, 7 + extra_columns)
     with torch.autocast(boxes.device.type, enabled=False):
@@ -56,7 +58,7 @@ def assign_center_targets(
         mask = (labels >= 0) & (boxes[..., 3:6] > 0).all(dim=-1)
         boxes = torch.where(mask[..., None], boxes, torch.ones_like(boxes))
 
-        limit = boxes.new_tensor((grid.width - 0.5, grid.height - 0.5))
+        limit = constant((grid.width - 0.5, grid.height - 0.5), boxes)
         centers = torch.minimum(grid.to_cells(boxes[..., :2]).clamp(min=0), limit)
         cells = centers.long()
         columns, rows = cells.unbind(-1)
@@ -75,15 +77,16 @@ def assign_center_targets(
         radii = gaussian_radius(
             boxes[..., 3] / grid.cell_x, boxes[..., 4] / grid.cell_y, MIN_OVERLAP
         )
-        radii = radii.long().clamp(min=MIN_RADIUS)
-        frame, slot = mask.nonzero(as_tuple=True)
+        radii = torch.where(mask, radii.long().clamp(min=MIN_RADIUS), -1)
+        frame = torch.arange(len(boxes), device=boxes.device)[:, None]
         heatmap = draw_gaussians(
             (len(boxes) * num_classes, grid.height, grid.width),
-            planes=frame * num_classes + labels[frame, slot],
-            rows=rows[frame, slot],
-            columns=columns[frame, slot],
-            radii=radii[frame, slot],
-            peaks=heat_weight[frame, slot],
+            planes=(frame * num_classes + labels.clamp(min=0)).flatten(),
+            rows=rows.flatten(),
+            columns=columns.flatten(),
+            radii=radii.flatten(),
+            peaks=heat_weight.flatten(),
+            usual_radius=bus_radius(grid, MIN_OVERLAP, MIN_RADIUS),
         )
     return CenterTargets(
         heatmap=heatmap.view(len(boxes), num_classes, grid.height, grid.width),
@@ -106,7 +109,9 @@ def _check(boxes: Tensor, labels: Tensor, num_classes: int, columns: int) -> Non
         )
     finite = boxes[..., :columns].isfinite().all(dim=-1)
     wrong = ((labels >= 0) & ~finite) | (labels >= num_classes)
-    if wrong.any():
+    if wrong.device.type != "cpu":  # a question to the device would wait for it
+        torch._assert_async(~wrong.any(), "a box is not finite, or its label is no class id")
+    elif wrong.any():
         frame, slot = wrong.nonzero()[0].tolist()
         raise InputError(
             f"label {int(labels[frame, slot])} of {num_classes} classes, "

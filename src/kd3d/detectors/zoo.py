@@ -4,7 +4,9 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
+from kd3d.detectors.center_point import CenterPoint
 from kd3d.detectors.center_point_pillar import CenterPointPillar
+from kd3d.detectors.center_point_voxel import CenterPointVoxel
 from kd3d.detectors.detector import Detector
 from kd3d.errors import ConfigError
 
@@ -19,18 +21,30 @@ def _pillars(half_range: float, cell: float, max_points: int) -> dict[str, Any]:
     }
 
 
-# The pillar networks of SparseKD (Yang et al., NeurIPS 2022), with its ranges and cells.
-_PILLARS = {
-    "cp_pillar": _pillars(74.24, 0.32, 20),
-    "cp_pillar_v040": _pillars(73.6, 0.40, 28),
-    "cp_pillar_v048": _pillars(74.88, 0.48, 36),
-    "cp_pillar_v064": _pillars(74.24, 0.64, 50),
+def _voxels(backbone_3d: float, backbone_2d: float, head: float) -> dict[str, Any]:
+    return {
+        "point_cloud_range": (-75.2, -75.2, -2.0, 75.2, 75.2, 4.0),
+        "voxel_size": (0.1, 0.1, 0.15),
+        "width": {"backbone_3d": backbone_3d, "backbone_2d": backbone_2d, "head": head},
+    }
+
+
+# The networks of SparseKD (Yang et al., NeurIPS 2022), with its ranges, cells and widths.
+_DETECTORS: dict[str, tuple[type[CenterPoint], dict[str, Any]]] = {
+    "cp_pillar": (CenterPointPillar, _pillars(74.24, 0.32, 20)),
+    "cp_pillar_v040": (CenterPointPillar, _pillars(73.6, 0.40, 28)),
+    "cp_pillar_v048": (CenterPointPillar, _pillars(74.88, 0.48, 36)),
+    "cp_pillar_v064": (CenterPointPillar, _pillars(74.24, 0.64, 50)),
+    "cp_voxel": (CenterPointVoxel, _voxels(1.0, 1.0, 1.0)),
+    "cp_voxel_s": (CenterPointVoxel, _voxels(1.0, 0.5, 0.5)),
+    "cp_voxel_xs": (CenterPointVoxel, _voxels(0.75, 0.5, 0.5)),
+    "cp_voxel_xxs": (CenterPointVoxel, _voxels(0.5, 0.25, 0.25)),
 }
 
 
 def list_detectors() -> list[str]:
     """Give the names that `create_detector` knows, sorted."""
-    return sorted(_PILLARS)
+    return sorted(_DETECTORS)
 
 
 def create_detector(name: str, **changes: Any) -> Detector:  # noqa: ANN401 - any argument
@@ -38,25 +52,26 @@ def create_detector(name: str, **changes: Any) -> Detector:  # noqa: ANN401 - an
 
     Args:
         name: one of `list_detectors`.
-        changes: arguments of its class that differ, such as ``point_cloud_range``, ``cell_size``,
-            ``classes``, ``width`` or ``depth``; see `CenterPointPillar`.
+        changes: arguments of its class that differ, such as ``point_cloud_range``, ``cell_size`` or
+            ``voxel_size``, ``classes``, ``width`` or ``depth``; see `CenterPointPillar` and
+            `CenterPointVoxel`. Parts that ``width`` leaves out keep the width they have by name.
 
     Raises:
         ConfigError: if there is no such detector or argument, or a value cannot work.
     """
-    if name not in _PILLARS:
+    if name not in _DETECTORS:
         raise ConfigError(
             f"no detector {name!r}.", where="name", hint=_nearest(name, list_detectors())
         )
-    known = [
-        parameter for parameter in signature(CenterPointPillar).parameters if parameter != "name"
-    ]
+    made_by, named = _DETECTORS[name]
+    known = [parameter for parameter in signature(made_by).parameters if parameter != "name"]
     for argument in changes:
         if argument not in known:
             raise ConfigError(
                 f"{name} has no argument {argument!r}.", where=name, hint=_nearest(argument, known)
             )
-    return CenterPointPillar(**{**_PILLARS[name], **changes}, name=name)
+    width = {**named.get("width", {}), **(changes.get("width") or {})}
+    return made_by(**{**named, **changes, "width": width, "name": name})
 
 
 def _nearest(name: str, known: list[str]) -> str:

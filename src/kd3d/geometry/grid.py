@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from kd3d.errors import ConfigError
+from kd3d.geometry.constants import constant
 
 __all__ = ["BEVGrid"]
 
@@ -89,13 +90,13 @@ class BEVGrid:
         Returns:
             ``[..., 2]`` (column, row) in cells; cell k spans [k, k + 1), its centre is k + 0.5.
         """
-        origin = xy.new_tensor((self.x_min, self.y_min))
-        return (xy - origin) / xy.new_tensor((self.cell_x, self.cell_y))
+        origin = constant((self.x_min, self.y_min), xy)
+        return (xy - origin) / constant((self.cell_x, self.cell_y), xy)
 
     def to_metres(self, cells: Tensor) -> Tensor:
         """Turn continuous cell coordinates ``[..., 2]`` (column, row) into metres (x, y)."""
-        origin = cells.new_tensor((self.x_min, self.y_min))
-        return cells * cells.new_tensor((self.cell_x, self.cell_y)) + origin
+        origin = constant((self.x_min, self.y_min), cells)
+        return cells * constant((self.cell_x, self.cell_y), cells) + origin
 
     def centers(self, device: torch.device | str | None = None) -> Tensor:
         """Positions of all cell centres.
@@ -111,5 +112,5 @@ class BEVGrid:
     def contains(self, xy: Tensor) -> Tensor:
         """Tell which positions ``[..., 2]`` (metres) lie inside the grid, as a bool ``[...]``."""
         cells = self.to_cells(xy)
-        size = cells.new_tensor((self.width, self.height))
+        size = constant((self.width, self.height), cells)
         return ((cells >= 0) & (cells < size)).all(dim=-1)

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["draw_gaussians", "gaussian_radius"]
+from kd3d.geometry.grid import BEVGrid
+
+__all__ = ["bus_radius", "draw_gaussians", "gaussian_radius"]
 
 
 def gaussian_radius(length_cells: Tensor, width_cells: Tensor, min_overlap: float) -> Tensor:
@@ -27,6 +29,18 @@ def gaussian_radius(length_cells: Tensor, width_cells: Tensor, min_overlap: floa
     return torch.minimum(torch.minimum(one_in_one_out, inside), outside)
 
 
+def bus_radius(grid: BEVGrid, min_overlap: float, smallest: int) -> int:
+    """Give the radius in cells that a bus of 12 m x 3 m is drawn with, more than most objects.
+
+    Args:
+        grid: where it is drawn.
+        min_overlap: as for `gaussian_radius`.
+        smallest: the least radius of any object.
+    """
+    length, width = torch.tensor(12 / grid.cell_x), torch.tensor(3 / grid.cell_y)
+    return max(smallest, int(gaussian_radius(length, width, min_overlap)))
+
+
 def _half_root(linear: Tensor, product: Tensor) -> Tensor:
     return (linear + torch.sqrt(linear * linear - product)) / 2
 
@@ -38,6 +52,8 @@ def draw_gaussians(
     columns: Tensor,
     radii: Tensor,
     peaks: Tensor,
+    *,
+    usual_radius: int | None = None,
 ) -> Tensor:
     """Draw one Gaussian per object; where they overlap, the higher value stays.
 
@@ -49,26 +65,50 @@ def draw_gaussians(
         planes: ``[N]`` int64, the map each object is drawn on.
         rows: ``[N]`` int64 row of the peak.
         columns: ``[N]`` int64 column of the peak.
-        radii: ``[N]`` int64 radius in cells.
+        radii: ``[N]`` int64 radius in cells; negative for an object that is not drawn.
         peaks: ``[N]`` float height of the peak, exactly kept at its cell.
+        usual_radius: a radius that objects have at most on average. With it nothing on CUDA waits
+            for the number of cells to draw; objects that are larger, on average over all N and
+            beyond one whole map, stop the process there with an assertion of the device.
 
     Returns:
         ``[planes, rows, columns]`` float32 heat, zero where nothing was drawn.
     """
     heat = torch.zeros(shape, dtype=torch.float32, device=planes.device)
-    side = 2 * radii + 1
-    cells = side * side
-    owner = torch.repeat_interleave(cells)
+    top, bottom = (rows - radii).clamp(min=0), (rows + radii).clamp(max=shape[1] - 1)
+    left, right = (columns - radii).clamp(min=0), (columns + radii).clamp(max=shape[2] - 1)
+    across = (right - left + 1).clamp(min=0)
+    cells = across * (bottom - top + 1).clamp(min=0)
+    if usual_radius is None or planes.device.type == "cpu" or not len(cells):
+        owner = torch.repeat_interleave(cells)  # how many there are has to be known on the host
+    else:
+        owner = owners_within(cells, len(cells) * (2 * usual_radius + 1) ** 2 + shape[1] * shape[2])
     place = torch.arange(len(owner), device=planes.device) - (cells.cumsum(0) - cells)[owner]
-    down = place // side[owner] - radii[owner]
-    right = place % side[owner] - radii[owner]
+    drawn = place < cells[owner]
+    width = across[owner].clamp(min=1)
+    row = torch.where(drawn, top[owner] + place // width, 0)
+    column = torch.where(drawn, left[owner] + place % width, 0)
 
-    sigma = side.double() / 6
-    squared = (down * down + right * right).double()
-    value = torch.exp(-squared / (2 * sigma * sigma)[owner]).float() * peaks.float()[owner]
+    sigma = (2 * radii + 1).double() / 6
+    squared = ((row - rows[owner]) ** 2 + (column - columns[owner]) ** 2).double()
+    value = torch.exp(-squared / (2 * sigma * sigma)[owner]).float() * peaks.float()[owner] * drawn
 
-    row, column = rows[owner] + down, columns[owner] + right
-    inside = (row >= 0) & (row < shape[1]) & (column >= 0) & (column < shape[2])
-    index = ((planes[owner] * shape[1] + row) * shape[2] + column)[inside]
-    heat.view(-1).scatter_reduce_(0, index, value[inside], "amax")
+    index = (planes[owner] * shape[1] + row) * shape[2] + column
+    heat.view(-1).scatter_reduce_(0, index, value, "amax")
     return heat
+
+
+def owners_within(counts: Tensor, capacity: int) -> Tensor:
+    """Repeat each index as often as its count says, without asking how many that makes.
+
+    Args:
+        counts: ``[N]`` int64, not negative, N at least 1.
+        capacity: how many indices to give; an asynchronous assertion fails if they are too few.
+
+    Returns:
+        ``[capacity]`` int64 ascending; those after the sum of the counts are N - 1.
+    """
+    ends = counts.cumsum(0)
+    torch._assert_async(ends[-1] <= capacity, "more cells of heat than usual_radius allows for")
+    places = torch.arange(capacity, device=counts.device)
+    return torch.searchsorted(ends, places, right=True).clamp(max=len(counts) - 1)

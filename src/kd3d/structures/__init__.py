@@ -2,6 +2,6 @@
 
 from kd3d.structures.batch import PointBatch, TargetBoxes
 from kd3d.structures.detections import Detections
-from kd3d.structures.maps import CenterTargets, HeadMaps
+from kd3d.structures.maps import CenterTargets, ClassMaps, HeadMaps
 
-__all__ = ["CenterTargets", "Detections", "HeadMaps", "PointBatch", "TargetBoxes"]
+__all__ = ["CenterTargets", "ClassMaps", "Detections", "HeadMaps", "PointBatch", "TargetBoxes"]

@@ -17,11 +17,13 @@ class TargetBoxes(Movable):
     """The boxes a student is asked to find: ground truth, plus what a teacher adds.
 
     Args:
-        boxes: ``[B, K, 7]`` float32 (x, y, z, length, width, height, heading).
-        labels: ``[B, K]`` int64 class ids, -1 where a slot is empty.
-        from_teacher: ``[B, K]`` bool, true for boxes that a teacher added.
-        heat_weight: ``[B, K]`` float32, height of the box's peak in the target heatmap.
-        box_weight: ``[B, K]`` float32, weight of the box in the regression loss.
+        boxes: ``[B, K, 7 or more]`` float32 (x, y, z, length, width, height, heading), metres and
+            radians; then the columns of extra head branches.
+        labels: ``[B, K]`` int64 class ids, -1 where a slot is empty; empty slots come last.
+        from_teacher: ``[B, K]`` bool, the source of each box: true if a teacher added it.
+        heat_weight: ``[B, K]`` float32 in [0, 1], height of the box's peak in the target heatmap:
+            1 makes a positive of its cell, less a softer negative, 0 leaves the heatmap alone.
+        box_weight: ``[B, K]`` float32, weight of the box in the regression loss; 0 leaves it out.
     """
 
     boxes: Tensor
@@ -46,6 +48,10 @@ class PointBatch(Movable):
         difficulty: ``[B, M]`` int64, 1 or 2, 0 where not annotated.
         frame_ids: one name per frame.
         targets: the boxes to train on, if they are not the ground truth (label distillation).
+        world: ``[B, 4, 4]`` float32, how augmentation moved each scene: matrices of homogeneous
+            points (x, y, z, 1), recorded to augmented, made of flips, a rotation about z and one
+            scale. None if scenes are as recorded. What is known about a recorded frame (boxes in a
+            file, say) is brought into the batch by `kd3d.geometry.move_boxes`.
     """
 
     points: Tensor
@@ -56,6 +62,7 @@ class PointBatch(Movable):
     difficulty: Tensor
     frame_ids: tuple[str, ...]
     targets: TargetBoxes | None = None
+    world: Tensor | None = None
 
     @classmethod
     def from_points(
@@ -67,6 +74,7 @@ class PointBatch(Movable):
         num_points: Sequence[Tensor] | None = None,
         difficulty: Sequence[Tensor] | None = None,
         frame_ids: Sequence[str] | None = None,
+        world: Sequence[Tensor] | None = None,
     ) -> "PointBatch":
         """Collate frames into a batch.
 
@@ -77,6 +85,7 @@ class PointBatch(Movable):
             num_points: per frame ``[M_i]`` int64; -1 (unknown) by default.
             difficulty: per frame ``[M_i]`` int64; 0 (unset) by default.
             frame_ids: names; "0", "1", ... by default.
+            world: per frame ``[4, 4]``, how the scene was moved; as recorded by default.
 
         Raises:
             InputError: if there is no frame, or lengths or shapes do not fit.
@@ -94,6 +103,7 @@ class PointBatch(Movable):
         if difficulty is None:
             difficulty = [torch.zeros_like(frame) for frame in labels]
         _check_frames(points, boxes, (labels, num_points, difficulty), ids)
+        _check_world(points, world)
         counts = torch.tensor([len(cloud) for cloud in points])
         device = points[0].device
         index = torch.repeat_interleave(torch.arange(len(points)), counts).to(device)
@@ -105,6 +115,7 @@ class PointBatch(Movable):
             num_points=_pad(num_points, -1),
             difficulty=_pad(difficulty, 0),
             frame_ids=ids,
+            world=None if world is None else torch.stack(list(world)).float(),
         )
 
     def __len__(self) -> int:
@@ -162,6 +173,18 @@ def _check_frames(
                 "boxes, labels, num_points and difficulty differ in length.",
                 where=f"frame {ids[i]}",
             )
+
+
+def _check_world(points: Sequence[Tensor], world: Sequence[Tensor] | None) -> None:
+    if world is None:
+        return
+    shapes = {tuple(matrix.shape) for matrix in world}
+    if len(world) != len(points) or shapes != {(4, 4)}:
+        raise InputError(
+            f"{len(world)} matrices of shapes {sorted(shapes)} for {len(points)} frames.",
+            where="world",
+            hint="Give one [4, 4] per frame.",
+        )
 
 
 def _pad(frames: Sequence[Tensor], value: int) -> Tensor:

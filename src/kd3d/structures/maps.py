@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from kd3d.geometry.grid import BEVGrid
 from kd3d.structures.moving import Movable
 
-__all__ = ["CenterTargets", "HeadMaps"]
+__all__ = ["CenterTargets", "ClassMaps", "HeadMaps"]
+
+_EDGE = 1e-6  # where probabilities end, so that their logits stay finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,31 @@ class HeadMaps(Movable):
     rot: Tensor
     grid: BEVGrid
     extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMaps(Movable):
+    """What a head without box maps says: where over the ground which class is.
+
+    Args:
+        heatmap: ``[B, C, H, W]`` logits, one channel per class: the sigmoid is the probability that
+            an object of the class has its centre in the cell.
+        grid: the grid the maps lie on.
+    """
+
+    heatmap: Tensor
+    grid: BEVGrid
+
+    @classmethod
+    def from_probabilities(cls, probabilities: Tensor, grid: BEVGrid) -> "ClassMaps":
+        """Take probabilities, of a softmax for example, and turn them into log(p / (1 - p)).
+
+        Args:
+            probabilities: ``[B, C, H, W]`` in [0, 1], any floating dtype, without a channel for
+                the background; computed in float32 and clamped to [1e-6, 1 - 1e-6].
+            grid: the grid the maps lie on.
+        """
+        return cls(torch.logit(probabilities.float(), eps=_EDGE), grid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,5 +2,6 @@
 
 from kd3d.training.module import DetectorModule
 from kd3d.training.one_cycle import OneCycle, one_cycle
+from kd3d.training.pictures import DetectionPictures
 
-__all__ = ["DetectorModule", "OneCycle", "one_cycle"]
+__all__ = ["DetectionPictures", "DetectorModule", "OneCycle", "one_cycle"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import AdamW
@@ -12,7 +13,8 @@ from torch.optim import AdamW
 from kd3d.detectors import Detector
 from kd3d.errors import ConfigError
 from kd3d.metrics import WaymoDetectionMetric
-from kd3d.structures import Detections, PointBatch
+from kd3d.structures import Detections, HeadMaps, PointBatch
+from kd3d.training.dense import arrange_dense
 from kd3d.training.one_cycle import OneCycle
 
 __all__ = ["DetectorModule"]
@@ -36,6 +38,11 @@ class DetectorModule(pl.LightningModule):
         total_steps: length of the cycle in optimiser steps. By default the trainer's
             ``max_steps``, or its epochs times the data module's own count of steps.
         iou_thresholds: least overlap of a match per class, for classes that Waymo does not have.
+        channels_last: lay the dense part (2D backbone and head) out with the channels last.
+        compile: compile the dense part with ``torch.compile`` when it first runs; on a CPU this
+            needs a C++ compiler.
+        autocast: run the detector under bfloat16 autocast, whatever the trainer's precision.
+            Coordinates, voxel encoder, targets, losses and decoding stay float32.
     """
 
     monitor = "val/L2_mAPH"  #: the metric that checkpoints are ranked by
@@ -49,10 +56,17 @@ class DetectorModule(pl.LightningModule):
         weight_decay: float = 0.01,
         total_steps: int | None = None,
         iou_thresholds: Sequence[float] | None = None,
+        channels_last: bool = True,
+        compile: bool = False,
+        autocast: bool = False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters("max_rate", "weight_decay", "total_steps", "iou_thresholds")
+        self.save_hyperparameters(ignore="detector")
         self.detector = detector
+        self.channels_last = channels_last
+        self.compile_dense = compile
+        self.autocast = autocast
+        self._arranged = False
         self.max_rate = max_rate
         self.weight_decay = weight_decay
         self.total_steps = total_steps
@@ -73,7 +87,15 @@ class DetectorModule(pl.LightningModule):
 
     def forward(self, batch: PointBatch) -> list[Detections]:
         """Detect objects in every frame of a batch."""
-        return self.detector.decode(self.detector(batch))
+        return self.detector.decode(self._maps(batch))
+
+    def configure_model(self) -> None:
+        """Arrange the dense part as the options say, the first time a trainer takes the module."""
+        if not self._arranged:
+            arrange_dense(
+                self.detector, channels_last=self.channels_last, compiled=self.compile_dense
+            )
+        self._arranged = True
 
     def training_step(self, batch: PointBatch, batch_idx: int) -> Tensor:
         """Compute the detection loss on ``batch.targets``, or on the ground truth without them."""
@@ -87,7 +109,7 @@ class DetectorModule(pl.LightningModule):
                 heat_weight=targets.heat_weight,
                 box_weight=targets.box_weight,
             )
-        losses = self.detector.loss(self.detector(batch), assigned)
+        losses = self.detector.loss(self._maps(batch), assigned)
         for name, value in losses.items():
             label = "train/loss" if name == "loss" else f"train/{name}_loss"
             self.log(label, value, prog_bar=name == "loss", batch_size=len(batch))
@@ -127,6 +149,14 @@ class DetectorModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the detector's name and arguments into the checkpoint."""
         checkpoint["kd3d_detector"] = self.detector.spec()
+
+    def _maps(self, batch: PointBatch) -> HeadMaps:
+        if not self.autocast:
+            maps: HeadMaps = self.detector(batch)
+            return maps
+        with torch.autocast(self.device.type, torch.bfloat16):
+            maps = self.detector(batch)
+        return maps
 
     def _count_steps(self) -> int:
         """Find the length of the run without asking the trainer's own estimate.

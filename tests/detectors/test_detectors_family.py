@@ -1,0 +1,133 @@
+"""What holds for every detector, each at a quarter of its width on a tiny range."""
+
+from pathlib import Path
+
+import kd3d.conf
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader
+
+from kd3d.detectors import create_detector, list_detectors, load_detector, save_detector
+from kd3d.structures import PointBatch
+from kd3d.training import DetectorModule
+
+WIDTHS = Path(kd3d.conf.__file__).parent / "width" / "quarter"
+HALF = {"cp_pillar_v048": 7.68}  # whole cells for every network; 6.4 m otherwise
+
+every = pytest.mark.parametrize("name", list_detectors())
+
+
+def tiny(name, seed=0, **changes):
+    half = HALF.get(name, 6.4)
+    width = OmegaConf.to_container(OmegaConf.load(WIDTHS / f"{name}.yaml"))["width"]
+    bounds = (-half, -half, -2.0, half, half, 4.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return create_detector(name, **{"point_cloud_range": bounds, "width": width, **changes})
+
+
+def frame(seed=0):
+    """Points on two objects and on the ground."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.tensor([[2.0, 2.5, 1, 4, 2, 1.5, 0.3], [-4, -3, 1, 0.9, 0.9, 1.7, 0]])
+    spread = torch.rand(2, 80, 5, generator=generator) - 0.5
+    on_objects = torch.cat(
+        (boxes[:, None, :3] + spread[..., :3] * boxes[:, None, 3:6], spread[..., 3:]), dim=-1
+    )
+    ground = torch.rand(200, 5, generator=generator) * 12 - 6
+    ground[:, 2] = 0
+    return {
+        "points": torch.cat((on_objects.flatten(0, 1), ground)),
+        "boxes": boxes,
+        "labels": torch.tensor([0, 1]),
+    }
+
+
+def collate(frames):
+    return PointBatch.from_points(
+        [one["points"] for one in frames],
+        boxes=[one["boxes"] for one in frames],
+        labels=[one["labels"] for one in frames],
+    )
+
+
+def test_there_are_eight():
+    assert list_detectors() == [
+        "cp_pillar",
+        "cp_pillar_v040",
+        "cp_pillar_v048",
+        "cp_pillar_v064",
+        "cp_voxel",
+        "cp_voxel_s",
+        "cp_voxel_xs",
+        "cp_voxel_xxs",
+    ]
+
+
+@every
+def test_shapes(name):
+    detector = tiny(name)
+    maps = detector(collate([frame(), frame(1), frame(2)]))
+    sizes = {"heatmap": 3, "center": 2, "center_z": 1, "dim": 3, "rot": 2}
+    for branch, channels in sizes.items():
+        assert getattr(maps, branch).shape == (3, channels, *detector.grid.shape)
+    half = HALF.get(name, 6.4)
+    corner = detector.grid.to_metres(torch.tensor(maps.heatmap.shape[:-3:-1]).float())
+    assert corner.tolist() == pytest.approx([half, half])
+    found = detector.predict([frame()["points"]])[0]
+    assert found.boxes.shape == (len(found), 7)
+
+
+@every
+def test_one_frame_can_be_learnt(name):
+    detector = tiny(name)
+    batch = collate([frame()])
+    targets = detector.assign_targets(batch.boxes, batch.labels)
+    optimizer = torch.optim.Adam(detector.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(20):
+        terms = detector.loss(detector(batch), targets)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        losses.append(terms["loss"].item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@every
+def test_a_saved_detector_comes_back(name, tmp_path):
+    detector = tiny(name).eval()
+    save_detector(detector, tmp_path / "detector.ckpt")
+    again = load_detector(tmp_path / "detector.ckpt")
+    assert again.spec() == detector.spec()
+    batch = collate([frame()])
+    with torch.no_grad():
+        assert torch.equal(again(batch).heatmap, detector(batch).heatmap)
+
+
+@every
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_was_interrupted_ends_as_the_whole_one(name, tmp_path):
+    def train(epochs, folder=None):
+        module = DetectorModule(tiny(name, seed=0 if folder is None else 1), total_steps=4)
+        loader = DataLoader([frame(seed) for seed in range(4)], batch_size=2, collate_fn=collate)
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader, ckpt_path=folder and folder / "half.ckpt")
+        return trainer, module
+
+    whole = train(2)[1].detector.state_dict()
+    trainer, _ = train(1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    resumed = train(2, tmp_path)[1].detector.state_dict()
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key

@@ -7,6 +7,8 @@ COMMANDS = {
     "kd3d-eval": "evaluate a checkpoint or predictions with the Waymo metric",
     "kd3d-predict": "write a checkpoint's predictions on a dataset to a file",
     "kd3d-data": "simulate a dataset",
+    "kd3d-profile": "count parameters, MACs and activations; measure latency and memory",
+    "kd3d-convert": "turn checkpoints of OpenPCDet into kd3d's, and back",
 }
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from kd3d.detectors import create_detector
+from kd3d.cli.convert import main as convert
+from kd3d.detectors import Detector, create_detector
 from kd3d.detectors.losses import center_box_loss, center_focal_loss
 from kd3d.detectors.targets import assign_center_targets
 from kd3d.detectors.voxelize import Voxelizer
 from kd3d.geometry.grid import BEVGrid
-from kd3d.interop import import_openpcdet
+from kd3d.interop import export_openpcdet, import_openpcdet
 from kd3d.structures import HeadMaps, PointBatch
 
 BRANCHES = {
@@ -45,31 +46,48 @@ def test_voxels(shared_data, case):
     assert torch.equal(voxels.points, stored[used])
 
 
-@pytest.fixture(scope="module")
-def pillar_case(shared_data):
-    settings, arrays = load(shared_data, "model_CP-Pillar-v0.48")
-    detector = create_detector(
-        "cp_pillar_v048", point_cloud_range=settings["point_cloud_range"], intensity="as_is"
-    )
+MODELS = {"CP-Pillar-v0.48": "cp_pillar_v048", "CP-Voxel-S": "cp_voxel_s"}
+
+
+def reference_weights(shared_data, model):
+    """The reference's state dict, filled by the rule of the oracle data."""
     source = shared_data / "parity" / "fill_tensor.py"
     spec = importlib.util.spec_from_file_location("fill_tensor", source)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    shapes = json.loads((shared_data / "openpcdet_keys" / "CP-Pillar-v0.48.json").read_text())
-    weights = {
+    shapes = json.loads((shared_data / "openpcdet_keys" / f"{model}.json").read_text())
+    return {
         key: torch.from_numpy(np.asarray(module.fill_tensor(key, shape)))
         for key, shape in shapes.items()
     }
-    import_openpcdet(weights, detector)
-    detector.eval()
+
+
+def as_in_spconv1(weights):
+    return {
+        key: tensor.permute(1, 2, 3, 4, 0).contiguous() if tensor.ndim == 5 else tensor
+        for key, tensor in weights.items()
+    }
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model_case(request, shared_data):
+    settings, arrays = load(shared_data, f"model_{request.param}")
+    detector = create_detector(
+        MODELS[request.param],
+        point_cloud_range=settings["point_cloud_range"],
+        center_limit=settings["post_processing"]["POST_CENTER_LIMIT_RANGE"],
+        intensity="as_is",
+    )
+    weights = reference_weights(shared_data, request.param)
+    assert import_openpcdet(weights, detector).complete
     batch = PointBatch.from_points([arrays["points_0"]])
     with torch.no_grad():
-        maps = detector(batch)
-    return arrays, detector, batch, maps
+        maps = detector.eval()(batch)
+    return arrays, detector, batch, maps, weights
 
 
-def test_voxels_of_the_model(pillar_case):
-    arrays, detector, batch, _ = pillar_case
+def test_voxels_of_the_model(model_case):
+    arrays, detector, batch, *_ = model_case
     voxels = detector.voxelizer(batch.points, batch.batch_index, 1)
     assert torch.equal(voxels.coords.short(), arrays["voxel_coords"])
     assert torch.equal(voxels.counts.short(), arrays["voxel_num_points"])
@@ -78,16 +96,45 @@ def test_voxels_of_the_model(pillar_case):
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-def test_head_maps(pillar_case, branch):
-    arrays, _, _, maps = pillar_case
+def test_head_maps(model_case, branch):
+    arrays, _, _, maps, _ = model_case
     expected = arrays[f"head0_{BRANCHES[branch]}"]
     found = getattr(maps, branch)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+@pytest.mark.parametrize("layout", ["spconv2", "spconv1"])
+def test_head_maps_of_a_converted_file(model_case, layout, tmp_path, monkeypatch):
+    arrays, detector, batch, maps, weights = model_case
+    given = weights if layout == "spconv2" else as_in_spconv1(weights)
+    content = {"epoch": 30, "it": np.int64(7), "model_state": given, "version": "pcdet+0.5.2"}
+    torch.save(content, tmp_path / "x.pth")
+    words = ["source=openpcdet", f"in={tmp_path}/x.pth", f"out={tmp_path}/y.ckpt"]
+    words += [f"detector={detector.name}", "detector.intensity=as_is"]
+    monkeypatch.setattr("sys.argv", ["kd3d-convert", *words])
+    convert()
+    again = Detector.from_checkpoint(
+        tmp_path / "y.ckpt", point_cloud_range=detector.point_cloud_range
+    )
+    with torch.no_grad():
+        found = again(batch)
+    for branch, theirs in BRANCHES.items():
+        expected = arrays[f"head0_{theirs}"]
+        error = (getattr(found, branch) - expected).abs().max()
+        assert error <= 1e-4 * expected.abs().max(), branch
+        assert torch.equal(getattr(found, branch), getattr(maps, branch)), branch
+
+
+def test_exported_weights_are_the_reference_s(model_case):
+    _, detector, _, _, weights = model_case
+    exported = export_openpcdet(detector)
+    assert list(exported) == list(weights)
+    assert all(torch.equal(exported[key], weights[key]) for key in weights)
+
+
 @pytest.mark.parametrize(("nms", "name"), [(False, "decoded0"), (True, "final0")])
-def test_decoded_boxes(pillar_case, nms, name):
-    arrays, detector, _, maps = pillar_case
+def test_decoded_boxes(model_case, nms, name):
+    arrays, detector, _, maps, _ = model_case
     # From the reference's own maps, so that candidates of nearly equal score stay in order.
     given = {key: arrays[f"head0_{theirs}"] for key, theirs in BRANCHES.items()}
     exact = detector.decode(HeadMaps(**given, grid=maps.grid), nms=nms)[0]

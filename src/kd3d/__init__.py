@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         inherit_weights,
     )
     from kd3d.metrics import WaymoDetectionMetric
+    from kd3d.profiling import Profile, cost_performance, profile
     from kd3d.structures import Detections, HeadMaps, PointBatch
     from kd3d.training import DetectorModule
 
@@ -32,6 +33,9 @@ _HOMES = {
     "RegressionKD": "kd3d.distill",
     "inherit_weights": "kd3d.distill",
     "WaymoDetectionMetric": "kd3d.metrics",
+    "Profile": "kd3d.profiling",
+    "cost_performance": "kd3d.profiling",
+    "profile": "kd3d.profiling",
     "Detections": "kd3d.structures",
     "HeadMaps": "kd3d.structures",
     "PointBatch": "kd3d.structures",

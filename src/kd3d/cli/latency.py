@@ -1,12 +1,9 @@
 """How long a detector needs for a frame."""
 
-import statistics
-import time
-
-import torch
-
 from kd3d.detectors import Detector
-from kd3d.errors import InputError
+from kd3d.profiling import time_passes
+from kd3d.profiling.latency import TOTAL, Mark
+from kd3d.profiling.state import evaluating
 from kd3d.structures import PointBatch
 
 __all__ = ["measure_latency"]
@@ -18,7 +15,7 @@ def measure_latency(
     """Measure the median time per frame from raw points to boxes after suppression.
 
     The detector runs in evaluation mode without gradients, on the device where it is, and gets
-    its mode back afterwards; CUDA is synchronised around every repeat.
+    its mode back afterwards; see `kd3d.profiling.time_passes` for the clock.
 
     Args:
         detector: the network; the batch is moved to its device before the clock starts.
@@ -32,28 +29,13 @@ def measure_latency(
     Raises:
         InputError: if `repeats` is below 1.
     """
-    if repeats < 1:
-        raise InputError(f"{repeats} repeats measure nothing.", where="repeats", hint="Ask for 1.")
     device = next(detector.parameters()).device
     batch = batch.to(device)
-    training = detector.training
-    detector.eval()
-    try:
-        with torch.inference_mode():
-            times = [_timed(detector, batch, device) for _ in range(warmup + repeats)]
-    finally:
-        detector.train(training)
-    return 1000.0 * statistics.median(times[warmup:]) / len(batch)
 
+    def run(mark: Mark) -> None:
+        detector.decode(detector(batch))
+        mark(TOTAL)
 
-def _timed(detector: Detector, batch: PointBatch, device: torch.device) -> float:
-    _synchronise(device)
-    start = time.perf_counter()
-    detector.decode(detector(batch))
-    _synchronise(device)
-    return time.perf_counter() - start
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    with evaluating(detector):
+        times = time_passes(run, device, repeats=repeats, warmup=warmup)
+    return times[TOTAL].median / len(batch)

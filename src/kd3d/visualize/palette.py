@@ -7,6 +7,7 @@ __all__ = [
     "INK",
     "POINT_RAMP",
     "RUN_COLOURS",
+    "SOURCE_COLOURS",
     "class_colour",
 ]
 
@@ -14,6 +15,8 @@ __all__ = [
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: Colours of runs in plots: the first (a teacher, a baseline) is neutral.
 RUN_COLOURS = ("#64717F", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")
+#: Boxes in 3D by source, the ground truth first: they show on black and on white.
+SOURCE_COLOURS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#D55E00")
 #: Outlines of the ground truth.
 GROUND_TRUTH = "#1F2933"
 #: Titles, scale bars and labels.

@@ -5,6 +5,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from kd3d.distill import Objective
 from kd3d.geometry.grid import BEVGrid
 from kd3d.structures import CenterTargets, Detections, HeadMaps, PointBatch
 
@@ -153,6 +154,23 @@ def detection_loss(maps: HeadMaps, targets: CenterTargets) -> Tensor:
     found = box.gather(2, targets.indices[:, None].expand(-1, 8, -1)).transpose(1, 2)
     error = (found - targets.codes).abs() * targets.weight[..., None]
     return heat + 0.1 * error.sum() / targets.weight.sum().clamp(min=1)
+
+
+class FeatureKD(Objective):
+    """Imitates the mean of the teacher's features through a trained projection."""
+
+    name = "feature"
+    student_taps = teacher_taps = ("body",)
+
+    def build_adapters(self, channels: object) -> dict[str, nn.Module]:
+        mine, theirs = channels.student("body"), channels.teacher("body")  # type: ignore[attr-defined]
+        return {"project": nn.Sequential(nn.Conv2d(mine, theirs, 1), nn.BatchNorm2d(theirs))}
+
+    def forward(self, student: object, teacher: object, context: object) -> Tensor:
+        mine = self.adapters["project"](student.taps["body"].float())  # type: ignore[attr-defined]
+        theirs = teacher.taps["body"].float()  # type: ignore[attr-defined]
+        difference = mine.mean(dim=(2, 3)) - theirs.mean(dim=(2, 3))  # whatever the two grids
+        return self.weight * difference.square().mean()
 
 
 class Scenes(Dataset[dict[str, Tensor]]):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from distill_fakes import DealtModule, make_detector, make_trainer, rank_score
+from distill_fakes import DealtModule, FeatureKD, make_detector, make_trainer, rank_score
 
 from kd3d.distill import KDCallback, LabelKD, PivotalLogitKD, RegressionKD
 
@@ -14,12 +14,20 @@ def test_two_processes_equal_one_that_accumulates():
     def fit(**options):
         callback = KDCallback(
             make_detector(1, cells=32),
-            [PivotalLogitKD(5.0), RegressionKD(0.5), LabelKD(0.4)],
+            # an adapter that is trained, and one that waits with a weight of 0
+            {
+                "logit": PivotalLogitKD(5.0),
+                "regression": RegressionKD(0.5),
+                "label": LabelKD(0.4),
+                "feature": FeatureKD(0.5),
+                "later": FeatureKD(0.0),
+            },
             teacher_check_frames=2 if "devices" in options else 0,
             teacher_score=rank_score,
             # the mean of 0 and 1 passes; process 0 alone would not
             teacher_min_score=0.4 if "devices" in options else None,
         )
+        torch.manual_seed(0)
         module = DealtModule(make_detector(0))
         options = {"use_distributed_sampler": False, "num_sanity_val_steps": 0, **options}
         make_trainer(callback, **options).fit(module)

@@ -79,7 +79,10 @@ def test_prefix_skips_layers_that_only_one_has():
     skipped = {tensor.name: tensor for tensor in report.tensors if tensor.action == "skipped"}
     assert skipped["backbone_2d.blocks.0.7.weight"].shape is None
     assert skipped["backbone_2d.blocks.1.7.weight"].teacher_shape is None
-    assert "skipped  backbone_2d.blocks.1.7.weight  absent -> (32, 32, 3, 3)" in str(report)
+    assert (
+        "  skipped  backbone_2d.blocks.1.7.weight..8.num_batches_tracked (6 tensors)  "
+        "the teacher has no such tensor" in str(report).splitlines()
+    )
 
 
 def test_lightning_modules_and_checkpoints(tmp_path):
@@ -114,6 +117,8 @@ def test_errors():
         inherit_weights(pillars(0.25), pillars(0.5), "copy")
     with pytest.raises(ConfigError, match="'suffix' is not one of"):
         inherit_weights(pillars(0.25), pillars(0.25), "suffix")
+    with pytest.raises(ConfigError, match=r"'l1norm' is not one of .* Did you mean 'l1_norm'"):
+        inherit_weights(pillars(0.25), pillars(0.25), "l1norm")
     with pytest.raises(TeacherError, match="classes: the teacher has"):
         inherit_weights(pillars(0.25), pillars(0.25, classes=CLASSES[::-1]))
     with pytest.raises(TeacherError, match="point_features"):
@@ -127,7 +132,7 @@ def test_errors():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (["a.weight", "z.weight"], "no tensor 'z.weight' in both"),
+        (["a.weight", "z.weight"], "no tensor 'z.weight' in both .* Did you mean"),
         (["a.weight", "a.weight"], "the teacher reads 5 channels, but its parts have"),
         (["a.weight"], "the teacher reads 5 channels, but its parts have"),
         (["a.weight", "b.weight"], "the student reads 4 channels, but its parts have"),
@@ -138,3 +143,20 @@ def test_concatenations_that_do_not_fit(parts, message):
     student = nn.ModuleDict({"a": nn.Linear(1, 2), "b": nn.Linear(1, 1), "c": nn.Linear(4, 1)})
     with pytest.raises(ConfigError, match=message):
         inherit_weights(student, teacher, "prefix", concatenations={"c.weight": parts})
+
+
+def test_concatenations_of_what_is_not_there():
+    teacher = nn.ModuleDict({"a": nn.Linear(1, 4), "c": nn.Linear(4, 2)})
+    student = nn.ModuleDict({"a": nn.Linear(1, 2), "c": nn.Linear(2, 1)})
+    for parts, message in (
+        ({"c.wieght": ["a.bias"]}, r"neither network has .* 'c.wieght'.* Did you mean 'c.weight'"),
+        ({"c.bias": ["a.bias"]}, "concatenations of c.bias: is no weight with inputs"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            inherit_weights(student, teacher, "prefix", concatenations=parts)
+
+
+def test_a_teacher_of_another_precision():
+    teacher, student = pillars(0.25).double(), pillars(0.125)
+    inherit_weights(student, teacher, "l1_norm")
+    assert {value.dtype for value in student.parameters()} == {torch.float32}

@@ -1,6 +1,10 @@
 """What the callback does to a module, and that it undoes it."""
 
 import copy
+import math
+import signal
+import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +12,7 @@ import pytorch_lightning
 import torch
 from distill_fakes import (
     CLASSES,
+    FeatureKD,
     TinyDetector,
     TinyModule,
     constant_score,
@@ -15,11 +20,19 @@ from distill_fakes import (
     make_loader,
     make_trainer,
 )
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import nn
 
-from kd3d.distill import DistillationCallback, KDCallback, LabelKD, PivotalLogitKD, RegressionKD
+from kd3d.distill import (
+    DistillationCallback,
+    KDCallback,
+    LabelKD,
+    PivotalLogitKD,
+    RegressionKD,
+    distilled_step,
+)
 from kd3d.distill.checks import check_trainer
+from kd3d.distill.distilled_step import DistilledStep
 from kd3d.errors import CheckpointError, ConfigError, TapError, TeacherError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -104,6 +117,82 @@ def test_a_second_fit_after_an_exception_counts_once():
     assert module.losses == fresh.losses
 
 
+def test_an_interrupt_leaves_the_module_as_it_was():
+    class Interrupted(TinyModule):
+        def training_step(self, batch, batch_idx):
+            raise KeyboardInterrupt
+
+    module, handler = Interrupted(), signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit):
+            make_trainer(make_callback()).fit(module, make_loader())
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+    assert is_clean(module)
+
+
+class Overflows(TinyDetector):
+    """Gives NaN from the third batch on."""
+
+    runs = 0
+
+    def forward(self, batch):
+        self.runs += 1
+        maps = super().forward(batch)
+        return replace(maps, dim=maps.dim * math.nan) if self.runs > 2 else maps
+
+
+def test_a_teacher_that_gives_nan_poisons_nothing():
+    module = TinyModule(make_detector(0))
+    with pytest.raises(TeacherError, match="dim: the teacher gives NaN"):
+        make_trainer(make_callback(Overflows())).fit(module, make_loader())
+    assert len(module.losses) == 2
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    assert is_clean(module)
+
+
+@pytest.mark.parametrize(("every", "steps"), [(0, [1]), (2, [1, 2, 4]), (1, [1, 2, 3, 4])])
+def test_where_looking_waits_it_is_rare(monkeypatch, every, steps):
+    looked = []
+    monkeypatch.setattr(DistilledStep, "_waits", lambda self: True)
+    monkeypatch.setattr(distilled_step, "check_values", lambda outputs: looked.append(run()))
+    module = TinyModule()
+
+    def run():
+        return len(module.losses) + 1
+
+    callback = make_callback(watch_every_n_steps=every)
+    make_trainer(callback).fit(module, make_loader(8))
+    assert looked == steps
+
+
+def test_a_mapping_without_a_loss_is_left_to_lightning():
+    class Lossless(TinyModule):
+        def training_step(self, batch, batch_idx):
+            return {"other": self.detector(batch).heatmap.mean()}
+
+    with pytest.raises(Exception, match="'loss' key needs to be present"):
+        fit_once(Lossless(), make_callback())
+
+
+def test_what_the_teacher_gave_is_gone_in_the_backward_pass():
+    alive = []
+
+    class Remembers(FeatureKD):
+        def forward(self, student, teacher, context):
+            self.seen = [weakref.ref(teacher.taps["body"]), weakref.ref(context)]
+            return super().forward(student, teacher, context)
+
+    class Counts(Callback):
+        def on_before_backward(self, trainer, pl_module, loss):
+            alive.append([seen() is not None for seen in objective.seen])
+
+    objective = Remembers()
+    trainer = make_trainer(make_callback(objectives=[objective]), Counts(), max_steps=2)
+    trainer.fit(TinyModule(make_detector(0)), make_loader())
+    assert alive == [[False, False]] * 2
+
+
 def test_two_callbacks_add_up_and_both_leave():
     def final_losses(*callbacks):
         module = TinyModule(make_detector(0))
@@ -167,10 +256,12 @@ def test_modules_of_the_other_lightning_package():
 
     module = Other()
     module.seen_targets = []
-    trainer = make_trainer(make_callback(), trainer_class=pytorch_lightning.Trainer, max_steps=1)
+    callback = make_callback(objectives=[PivotalLogitKD(5.0), FeatureKD(0.5)])
+    trainer = make_trainer(callback, trainer_class=pytorch_lightning.Trainer, max_steps=1)
     trainer.fit(module, make_loader())
     assert trainer.callback_metrics["kd/logit"] > 0
-    assert "training_step" not in vars(module)
+    assert trainer.callback_metrics["kd/feature"] > 0
+    assert {"training_step", "setup", "configure_model"}.isdisjoint(vars(module))
 
 
 def fit_once(module, callback, *loaders):
@@ -254,9 +345,7 @@ def test_a_teacher_that_lacks_a_method():
     class Bare(nn.Module):
         classes = CLASSES
 
-    with pytest.raises(TeacherError, match=r"objectives.logit: .* no method assign_targets"):
-        fit_once(TinyModule(), make_callback(Bare()))
-    with pytest.raises(TeacherError, match=r"no method decode"):
+    with pytest.raises(TeacherError, match=r"objectives.label: .* no method decode"):
         fit_once(TinyModule(), make_callback(Bare(), [LabelKD(0.5)]))
 
 
@@ -287,6 +376,8 @@ def test_bad_options():
         make_callback(teacher_mode="frozen")
     with pytest.raises(ConfigError, match="teacher_check_frames"):
         make_callback(teacher_check_frames=-1)
+    with pytest.raises(ConfigError, match="watch_every_n_steps"):
+        make_callback(watch_every_n_steps=-1)
     with pytest.raises(ConfigError, match="needs frames"):
         make_callback(teacher_min_score=0.1)
 
@@ -323,6 +414,12 @@ def test_validation_frames_are_found_before_the_first_validation():
 def test_classes_without_a_waymo_threshold():
     classes = ("Car", "Walker", "Bike")
     callback = make_callback(make_detector(1, classes=classes), teacher_check_frames=2)
+    with pytest.warns(UserWarning, match=r"not scored.*Car, Walker, Bike.*teacher_score"):
+        fit_once(TinyModule(make_detector(0, classes=classes)), callback, make_loader())
+    assert callback.teacher_result is None
+    callback = make_callback(
+        make_detector(1, classes=classes), teacher_check_frames=2, teacher_min_score=0.1
+    )
     with pytest.raises(ConfigError, match=r"Car, Walker, Bike.*teacher_score"):
         fit_once(TinyModule(make_detector(0, classes=classes)), callback, make_loader())
 
@@ -341,7 +438,7 @@ def test_batches_without_boxes():
 
     module = Bare()
     module.on_after_batch_transfer = lambda batch, _: Pair(batch)
-    with pytest.raises(ConfigError, match="Pair has no attribute 'boxes'"):
+    with pytest.raises(ConfigError, match=r"Pair .* has no 'boxes'\..*BatchView\(truth="):
         fit_once(module, make_callback())
 
 

@@ -4,12 +4,9 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from distill_fakes import make_grid
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from kd3d.distill.functional import pivot_weights, pivotal_logit_loss, sample_at_centers
+from kd3d.distill.functional import pivot_weights, pivotal_logit_loss
 from kd3d.errors import ConfigError
 from kd3d.geometry.grid import BEVGrid
 
@@ -84,58 +81,6 @@ def test_gradient_is_zero_outside_the_mask(pivots):
     assert torch.equal(touched, mask > 0)
 
 
-@pytest.mark.parametrize("cells", [(16, 32), (20, 16), (20, 32), (15, 30), (368, 460)])
-def test_sampling_on_a_shared_range_is_the_bilinear_resize(cells):
-    own, other = cells
-    maps = torch.rand(1, 2, own, own, generator=torch.Generator().manual_seed(0))
-    sampled, inside = sample_at_centers(maps, make_grid(own), make_grid(other))
-    # in float64, because torch finds its positions in the map's dtype: 1e-5 off at 460 cells
-    resized = F.interpolate(maps.double(), size=(other, other), mode="bilinear")
-    assert (sampled - resized).abs().max() < 1e-6
-    assert inside.all()
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.integers(2, 9),
-    st.integers(2, 9),
-    st.floats(0.3, 2.0),
-    st.floats(0.3, 2.0),
-    st.floats(-1.0, 1.0),
-)
-def test_sampling_reads_a_plane_exactly(own, other, own_cell, other_cell, shift):
-    # On a map that is linear in metres, bilinear sampling is exact between outermost centres.
-    source = BEVGrid(-1.0, 0.0, own_cell, own_cell, own, own + 1)
-    target = BEVGrid(-1.0 + shift * own_cell / 3, 0.0, other_cell, other_cell, other, other)
-    centers = source.centers()
-    plane = (0.5 * centers[..., 0] - 0.2 * centers[..., 1])[None, None]
-    sampled, inside = sample_at_centers(plane, source, target)
-    wanted = target.centers()
-    x = wanted[..., 0].clamp(centers[..., 0].min(), centers[..., 0].max())
-    y = wanted[..., 1].clamp(centers[..., 1].min(), centers[..., 1].max())
-    assert torch.allclose(sampled[0, 0], 0.5 * x - 0.2 * y, atol=1e-4)
-    edge = source.to_cells(wanted)
-    clear = ((edge - edge.round()).abs() > 1e-3).all(dim=-1)  # no tie on the border
-    assert torch.equal(inside[clear], source.contains(wanted)[clear])
-
-
-def test_alignments_agree_on_a_shared_range():
-    student, teacher = torch.randn(1, 3, 8, 8), torch.randn(1, 3, 16, 16)
-    heat = torch.rand(1, 3, 16, 16)
-    grids = {"student_grid": make_grid(8), "teacher_grid": make_grid(16)}
-    pivot = pivotal_logit_loss(student, teacher, heat, **grids)
-    resize = pivotal_logit_loss(student, teacher, heat, alignment="resize")
-    assert pivot.item() == pytest.approx(resize.item(), abs=1e-6)
-
-
-def test_cells_outside_the_students_range_do_not_count():
-    own, wide = make_grid(4, half=2.0), make_grid(8, half=4.0)
-    student, teacher = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 8, 8)
-    loss = pivotal_logit_loss(student, teacher, pivots="all", student_grid=own, teacher_grid=wide)
-    cropped = pivotal_logit_loss(student, teacher[..., 2:6, 2:6], pivots="all")
-    assert loss.item() == pytest.approx(cropped.item(), rel=1e-5)
-
-
 def test_no_pivot_gives_zero_and_no_gradient():
     student = torch.randn(2, 3, 4, 4, requires_grad=True)
     loss = pivotal_logit_loss(student, torch.randn(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
@@ -144,19 +89,43 @@ def test_no_pivot_gives_zero_and_no_gradient():
     assert torch.equal(student.grad, torch.zeros_like(student))
 
 
-def test_no_gradient_reaches_the_teacher_and_half_precision_is_computed_in_float32():
-    student = torch.randn(1, 3, 4, 4)
-    teacher = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = pivotal_logit_loss(student.bfloat16(), teacher, pivots="all")
+def test_a_frame_without_boxes_has_no_part():
+    random = torch.Generator().manual_seed(1)
+    student, teacher = (torch.randn(2, 3, 6, 6, generator=random) for _ in range(2))
+    heat = torch.rand(2, 3, 6, 6, generator=random)
+    heat[1] = 0.0
+    both = pivotal_logit_loss(student, teacher, heat)
+    assert both.item() == pytest.approx(
+        pivotal_logit_loss(student[:1], teacher[:1], heat[:1]).item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("alignment", ["pivot", "resize", "pool"])
+def test_half_precision_is_computed_in_float32(dtype, alignment):
+    student = torch.randn(1, 3, 4, 4).to(dtype).requires_grad_()
+    teacher, heat = torch.randn(1, 3, 8, 8).to(dtype), torch.rand(1, 3, 8, 8)
+    options = {
+        "alignment": alignment, "student_grid": make_grid(4), "teacher_grid": make_grid(8)
+    }  # fmt: skip
+    loss = pivotal_logit_loss(student, teacher, heat, **options)
     assert loss.dtype == torch.float32
-    assert not loss.requires_grad
+    assert torch.equal(loss, pivotal_logit_loss(student.float(), teacher.float(), heat, **options))
+    loss.backward()
+    assert student.grad.dtype == dtype
+    assert student.grad.abs().sum() > 0
+
+
+def test_no_gradient_reaches_the_teacher():
+    teacher = torch.randn(1, 3, 4, 4, requires_grad=True)
+    assert not pivotal_logit_loss(torch.randn(1, 3, 4, 4), teacher, pivots="all").requires_grad
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"pivots": "gauss"}, "'gauss' is not one of"),
-        ({"alignment": "stretch"}, "'stretch' is not one of"),
+        ({"alignment": "stretch"}, r"'stretch' is not one of .*'pivot', 'resize', 'pool'"),
         ({"pivots": "confidence", "threshold": 1.5}, "threshold"),
         ({"pivots": "rank", "top_k": 0}, "at least one pivot"),
         ({"target_heatmap": None}, "need targets on the teacher's grid"),
@@ -168,11 +137,15 @@ def test_no_gradient_reaches_the_teacher_and_half_precision_is_computed_in_float
             "do not lie on a grid",
         ),
         (
+            {"student_grid": make_grid(4), "teacher_grid": make_grid(5)},
+            r"maps of \(4, 4\) cells do not lie on a grid of \(5, 5\)",
+        ),
+        (
             {
                 "student_grid": BEVGrid(50.0, 0.0, 1.0, 1.0, 4, 4),
                 "teacher_grid": BEVGrid(0.0, 0.0, 1.0, 1.0, 4, 4),
             },
-            "do not overlap",
+            "share no range along x: one is on 50 to 54",
         ),
     ],
 )

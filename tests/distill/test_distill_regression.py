@@ -8,6 +8,7 @@ from distill_fakes import make_grid, random_maps
 
 from kd3d.distill.functional import regression_kd_loss
 from kd3d.errors import ConfigError
+from kd3d.geometry.grid import BEVGrid
 from kd3d.structures import HeadMaps
 
 
@@ -113,6 +114,99 @@ def test_gradient_reaches_the_student_at_object_cells_only():
     regression_kd_loss(student, teacher, BOXES, LABELS).backward()
     assert (student.dim.grad.abs().sum(dim=1) > 0).sum() == 4
     assert teacher.dim.grad is None
+
+
+def predicting(grid, box):
+    """Maps that predict one box (x, y, z, length, width, height, heading) from every cell."""
+    rows, columns = torch.meshgrid(
+        torch.arange(grid.height), torch.arange(grid.width), indexing="ij"
+    )
+    corner = torch.stack((columns, rows)).double()
+    position = torch.tensor(
+        [(box[0] - grid.x_min) / grid.cell_x, (box[1] - grid.y_min) / grid.cell_y]
+    )
+    center = (position.double()[:, None, None] - corner).float()[None]
+
+    def fill(*values):
+        return torch.tensor(values)[None, :, None, None].expand(1, -1, *grid.shape)
+
+    heading = (math.cos(box[6]), math.sin(box[6]))
+    size = [math.log(value) for value in box[3:6]]
+    return HeadMaps(fill(0.0), center, fill(box[2]), fill(*size), fill(*heading), grid)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        make_grid(16),
+        make_grid(40),
+        make_grid(23),
+        BEVGrid(-9.3, -8.1, 0.37, 0.59, 60, 31),
+    ],
+)
+def test_one_box_in_metres_is_no_difference_on_any_grid(grid):
+    box = box_at(1.3, -2.2)
+    loss = regression_kd_loss(
+        predicting(make_grid(20), box),
+        predicting(grid, box),
+        torch.tensor([[box, box_at(-3.0, 4.0)]]),
+        torch.tensor([[0, 1]]),
+    )
+    assert loss.item() < 1e-4
+
+
+@pytest.mark.parametrize("cells", [16, 40])
+def test_objects_at_the_border(cells):
+    # The lower borders are cells of the range, the upper ones are outside; a corner cell is read.
+    student, teacher = random_maps(16, seed=1), random_maps(cells, seed=2)
+    on = [box_at(-8.0, -8.0), box_at(7.999, 7.999), box_at(-8.0, 7.5)]
+    off = [box_at(8.0, 0.0), box_at(0.0, 8.0), box_at(-8.001, 0.0)]
+    labels = torch.tensor([[0, 1, 2], [-1, -1, -1]])
+    boxes = torch.tensor([on, off])
+    assert regression_kd_loss(student, teacher, boxes, labels).item() == pytest.approx(
+        sum(
+            abs(a - b)
+            for box in on
+            for a, b in zip(
+                read_slowly(student, 0, box[0], box[1], "metres"),
+                read_slowly(teacher, 0, box[0], box[1], "metres"),
+                strict=True,
+            )
+        )
+        / 3,
+        rel=1e-5,
+    )
+    outside = regression_kd_loss(student, teacher, boxes.flip(0), labels)
+    assert outside.item() == 0.0
+    if cells == 16:  # the paper's code reads the border cell
+        assert regression_kd_loss(student, teacher, boxes.flip(0), labels, space="code") > 0
+
+
+def test_boxes_without_a_size_do_not_count():
+    student, teacher = random_maps(16, seed=1), random_maps(16, seed=2)
+    flat = BOXES.clone()
+    flat[0, 1, 3] = 0.0
+    expected = regression_kd_loss(student, teacher, BOXES, torch.tensor([[0, -1, 2], [0, -1, -1]]))
+    assert regression_kd_loss(student, teacher, flat, LABELS).item() == expected.item()
+
+
+def test_a_frame_without_boxes_has_no_part():
+    student, teacher = random_maps(16, seed=1), random_maps(16, seed=2)
+    student.center.requires_grad_()
+    labels = torch.tensor([[0, 1, 2], [-1, -1, -1]])
+    regression_kd_loss(student, teacher, BOXES, labels).backward()
+    assert student.center.grad[0].abs().sum() > 0
+    assert student.center.grad[1].abs().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("space", ["metres", "code"])
+def test_half_precision_is_computed_in_float32(dtype, space):
+    student, teacher = (random_maps(16, seed=seed)._map(lambda t: t.to(dtype)) for seed in (1, 2))
+    single = [maps._map(lambda t: t.float()) for maps in (student, teacher)]
+    loss = regression_kd_loss(student, teacher, BOXES, LABELS, space=space)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, regression_kd_loss(*single, BOXES, LABELS, space=space))
 
 
 def test_bad_input():

@@ -2,14 +2,26 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kd3d.distill.objectives.base import Objective
-from kd3d.errors import ConfigError, TeacherError
+from kd3d.distill.teacher import Teacher
+from kd3d.distill.views import Outputs
+from kd3d.errors import CheckpointError, ConfigError, TeacherError
 
-__all__ = ["check_classes", "check_objectives", "check_separate", "check_trainer", "named"]
+__all__ = [
+    "check_classes",
+    "check_needs",
+    "check_objectives",
+    "check_resumable",
+    "check_separate",
+    "check_trainer",
+    "check_values",
+    "named",
+]
 
 _SHARDED = {"FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy"}
 
@@ -89,8 +101,19 @@ def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
         )
 
 
-def check_objectives(objectives: Mapping[str, Objective], teacher: nn.Module) -> None:
-    """Check that the teacher offers what the objectives call.
+def check_needs(objectives: Mapping[str, Objective], teacher: object | None) -> None:
+    """Raise `ConfigError` if there is no teacher and an objective needs one."""
+    needy = [name for name, objective in objectives.items() if objective.needs_teacher]
+    if teacher is None and needy:
+        raise ConfigError(
+            f"no teacher for the objectives that need one ({', '.join(needy)}).",
+            where="teacher",
+            hint="Give a network or the path of a checkpoint.",
+        )
+
+
+def check_objectives(objectives: Mapping[str, Objective], teacher: Teacher | None) -> None:
+    """Check that the teacher, if there is one, offers what the objectives call.
 
     Raises:
         TeacherError: if a method is missing.
@@ -98,9 +121,9 @@ def check_objectives(objectives: Mapping[str, Objective], teacher: nn.Module) ->
     """
     for name, objective in objectives.items():
         for method in objective.teacher_methods:
-            if not callable(getattr(teacher, method, None)):
+            if teacher is not None and not _offers(teacher, method):
                 raise TeacherError(
-                    f"the teacher ({type(teacher).__name__}) has no method {method}().",
+                    f"the teacher ({type(teacher.network).__name__}) has no method {method}().",
                     where=f"objectives.{name}",
                     hint="Add the method (see kd3d.distill.CenterDetector), or drop the objective.",
                 )
@@ -108,5 +131,36 @@ def check_objectives(objectives: Mapping[str, Objective], teacher: nn.Module) ->
             raise ConfigError(
                 "this objective has trainable parameters, which no optimiser would train.",
                 where=f"objectives.{name}",
-                hint="Put them into the student.",
+                hint="Make them in build_adapters(), and read self.adapters.",
             )
+
+
+def _offers(teacher: Teacher, method: str) -> bool:
+    by_view = method == "decode" and teacher.decodes
+    return by_view or callable(getattr(teacher.network, method, None))
+
+
+def check_values(teacher: Outputs) -> None:
+    """Check that what the teacher gave are numbers. Waits for the teacher's device.
+
+    Raises:
+        TeacherError: if a map or a tapped output holds NaN.
+    """
+    values = {field.name: getattr(teacher.maps, field.name) for field in fields(teacher.maps)}
+    for name, value in (values | dict(teacher.taps)).items():
+        if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any()):
+            raise TeacherError(
+                "the teacher gives NaN.",
+                where=name or "the teacher's output",
+                hint="Check its checkpoint and the batch; in 16-bit precision, its value range.",
+            )
+
+
+def check_resumable(checkpoint: Mapping[str, Any], key: str) -> None:
+    """Raise `CheckpointError` if a run with adapters resumes from one that had none."""
+    if key not in checkpoint.get("callbacks", {}):
+        raise CheckpointError(
+            "the checkpoint has no adapters of this callback.",
+            where=f"callbacks.{key}",
+            hint="Resume with the callbacks of the checkpoint's run, or load its weights only.",
+        )

@@ -6,29 +6,37 @@ from typing import Any
 
 from torch import nn
 
+from kd3d.distill.captured import untouched
+from kd3d.distill.exported import ExportedNetwork
 from kd3d.distill.taps import Taps
-from kd3d.errors import ConfigError
-from kd3d.structures import HeadMaps
+from kd3d.errors import ConfigError, TapError
+from kd3d.structures import ClassMaps, Detections, HeadMaps
 
 __all__ = ["Outputs", "View", "ViewedNetwork"]
 
 
-def read_output(network: nn.Module, captured: Mapping[str, Any]) -> HeadMaps:
+def read_output(network: nn.Module, captured: Mapping[str, Any]) -> HeadMaps | ClassMaps:
     """Take what the network itself returned (kd3d's detectors return `HeadMaps`)."""
-    maps: HeadMaps = captured[""]
+    maps: HeadMaps | ClassMaps = captured[""]
     return maps
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A way to read `HeadMaps` out of a network that does not return them.
+    """A way to read the maps of a network that does not return `HeadMaps`.
 
     Args:
         read: function of the network and the captured outputs by path; returns `HeadMaps` with
-            heatmap *logits*.
-        taps: dotted paths, relative to the network, of the modules whose outputs `read` needs.
+            heatmap *logits*, or, if the head's boxes are no maps or nobody needs them, `ClassMaps`.
+        taps: dotted paths, relative to the network, of the modules whose outputs `read` needs; ""
+            is what the network itself returns.
         classes: class names in the order of the heatmap's channels; the network's ``classes``
             attribute by default.
+        call: function of the network and the batch that runs a foreign *teacher*;
+            ``network(batch)`` by default. (A student is run by its own training step.)
+        decode: function of the network and the captured outputs by path; gives the *teacher's*
+            boxes as one `Detections` per frame, in falling order of score, best without suppression
+            of overlaps. The network's ``decode`` by default.
 
     Example:
         >>> from kd3d.geometry import BEVGrid
@@ -37,11 +45,17 @@ class View:
         ...     hm, box = captured["head.hm"], captured["head.box"]
         ...     return HeadMaps(hm, box[:, :2], box[:, 2:3], box[:, 3:6], box[:, 6:8], grid)
         >>> view = View(read, taps=("head.hm", "head.box"), classes=("Car", "Pedestrian"))
+        >>> def read_scores(network, captured):  # softmax over background and classes
+        ...     scores = captured["head.cls"].softmax(dim=1)
+        ...     return ClassMaps.from_probabilities(scores[:, 1:], grid)
+        >>> view = View(read_scores, taps=("head.cls",), classes=("Car", "Pedestrian"))
     """
 
-    read: Callable[[nn.Module, Mapping[str, Any]], HeadMaps] = read_output
+    read: Callable[[nn.Module, Mapping[str, Any]], HeadMaps | ClassMaps] = read_output
     taps: Sequence[str] = ("",)
     classes: Sequence[str] | None = None
+    call: Callable[[nn.Module, Any], object] | None = None
+    decode: Callable[[nn.Module, Mapping[str, Any]], Sequence[Detections]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +63,29 @@ class Outputs:
     """What one network gave in one step.
 
     Args:
-        maps: its head maps.
-        taps: further captured outputs, by dotted path, that the objectives asked for.
+        maps: its head maps, or class maps alone.
+        taps: captured outputs, by dotted path: those of the view and of the objectives.
+        owner: "student" or "teacher", for messages.
     """
 
-    maps: HeadMaps
+    maps: HeadMaps | ClassMaps
     taps: Mapping[str, Any]
+    owner: str = "network"
+
+    @property
+    def box_maps(self) -> HeadMaps:
+        """The maps of an objective that reads boxes from them.
+
+        Raises:
+            ConfigError: if the network's view gives class maps only.
+        """
+        if isinstance(self.maps, ClassMaps):
+            raise ConfigError(
+                "the view gives ClassMaps, which say nothing about boxes.",
+                where=f"{self.owner}_view",
+                hint="Let it return HeadMaps, or drop the objectives that compare boxes.",
+            )
+        return self.maps
 
 
 class ViewedNetwork:
@@ -67,7 +98,7 @@ class ViewedNetwork:
         taps: further paths that objectives want to see.
 
     Raises:
-        TapError: if a tapped path does not exist.
+        TapError: if a tapped path does not exist, or lies inside an exported program.
         ConfigError: if neither view nor network tells the classes.
     """
 
@@ -77,25 +108,57 @@ class ViewedNetwork:
         self.network = network
         self.view = view or View()
         self.classes = _classes_of(network, self.view, owner)
-        self.taps = Taps(network, dict.fromkeys((*self.view.taps, *taps)), owner)
+        paths = tuple(dict.fromkeys((*self.view.taps, *taps)))
+        if isinstance(network, ExportedNetwork):
+            _check_outside(paths, owner)
+        self.taps = Taps(network, paths, owner)
         self._owner = owner
+
+    def run(self, batch: Any) -> None:  # noqa: ANN401 - any batch
+        """Run the network on a batch; what the taps capture is there for `read`."""
+        if self.view.call is None:
+            self.network(batch)
+        else:
+            self.view.call(self.network, batch)
 
     def read(self) -> Outputs:
         """Read what was captured since ``taps.listen()``.
 
         Raises:
             TapError: if a tapped module did not run.
-            ConfigError: if the view does not give `HeadMaps`.
+            ConfigError: if the view gives no maps, or a heatmap of another shape than classes and
+                grid say.
         """
         captured = self.taps.collect()
-        maps = self.view.read(self.network, captured)
-        if not isinstance(maps, HeadMaps):
+        hint = "Let it compute on copies: y = f(x), not f_(x) or out=x."
+        with untouched(f"{self._owner}_view.read", captured, hint):
+            maps = self.view.read(self.network, captured)
+        if not isinstance(maps, HeadMaps | ClassMaps):
             raise ConfigError(
                 f"the {self._owner} gives {type(maps).__name__}, not HeadMaps.",
                 where=type(self.network).__name__,
                 hint=f"Say how to read it: {self._owner}_view=View(read=..., taps=...).",
             )
-        return Outputs(maps, captured)
+        expected = (len(self.classes), *maps.grid.shape)
+        if maps.heatmap.ndim != 4 or maps.heatmap.shape[1:] != expected:
+            raise ConfigError(
+                f"the heatmap is {list(maps.heatmap.shape)}, but {len(self.classes)} classes on a "
+                f"grid of {maps.grid.height} rows and {maps.grid.width} columns make "
+                f"[B, {', '.join(map(str, expected))}].",
+                where=f"the {self._owner} ({type(self.network).__name__})",
+                hint=f"Correct the classes, or what {self._owner}_view=View(read=...) returns.",
+            )
+        return Outputs(maps, captured, self._owner)
+
+
+def _check_outside(paths: Sequence[str], owner: str) -> None:
+    for path in paths:
+        if path:
+            raise TapError(
+                f"the {owner} is an exported program, which has no modules inside to tap.",
+                where=path,
+                hint="Export it with this tensor among its outputs, and read those: taps=('',).",
+            )
 
 
 def _classes_of(network: nn.Module, view: View, owner: str) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from kd3d.errors import ConfigError
+from kd3d.geometry.constants import constant
 from kd3d.structures import Detections, TargetBoxes
 
-__all__ = ["TeacherBoxes", "add_teacher_boxes", "select_teacher_boxes"]
+__all__ = ["TeacherBoxes", "add_teacher_boxes", "select_teacher_boxes", "truth_targets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,82 +28,103 @@ class TeacherBoxes:
     labels: Tensor
     scores: Tensor
 
+    def first(self, count: int | None) -> "TeacherBoxes":
+        """Leave only the `count` highest scores of each frame; None leaves all."""
+        return TeacherBoxes(self.boxes[:, :count], self.labels[:, :count], self.scores[:, :count])
+
+    def where(self, kept: Tensor) -> "TeacherBoxes":
+        """Leave only the boxes for which ``[B, K]`` bool `kept` is true; the slots stay K."""
+        order = _kept_first(kept)
+        kept = kept.gather(1, order)
+        return TeacherBoxes(
+            boxes=torch.where(kept[..., None], _take(self.boxes, order), 0.0),
+            labels=torch.where(kept, _take(self.labels, order), -1),
+            scores=torch.where(kept, _take(self.scores, order), 0.0),
+        )
+
 
 @torch.no_grad()
 def select_teacher_boxes(
-    detections: Sequence[Detections],
-    thresholds: Sequence[float],
-    max_boxes: int | None = None,
+    detections: Sequence[Detections], thresholds: Sequence[float]
 ) -> TeacherBoxes:
     """Keep the boxes that score above the threshold of their class.
 
     Args:
         detections: the teacher's boxes per frame, in falling order of score.
         thresholds: one per class; a box must score more.
-        max_boxes: at most so many per frame, highest scores first.
 
     Returns:
-        Padded boxes in falling order of score.
+        Padded boxes in falling order of score, with as many slots as the longest frame has
+        detections: how many are filled is known to the device alone.
     """
-    boxes = pad_sequence([frame.boxes for frame in detections], batch_first=True)
-    scores = pad_sequence([frame.scores for frame in detections], batch_first=True)
-    labels = pad_sequence(
-        [frame.labels for frame in detections], batch_first=True, padding_value=-1
+    found = TeacherBoxes(
+        boxes=pad_sequence([frame.boxes for frame in detections], batch_first=True),
+        labels=pad_sequence(
+            [frame.labels for frame in detections], batch_first=True, padding_value=-1
+        ),
+        scores=pad_sequence([frame.scores for frame in detections], batch_first=True),
     )
-    least = scores.new_tensor(list(thresholds))[labels.clamp(min=0)]
-    keep = (labels >= 0) & (scores > least)
-    order, count = _kept_first(keep, max_boxes)
-    keep = keep.gather(1, order)[:, :count]
-    return TeacherBoxes(
-        boxes=_take(boxes, order, count) * keep[..., None],
-        labels=_take(labels, order, count).masked_fill(~keep, -1),
-        scores=_take(scores, order, count) * keep,
-    )
+    least = constant(thresholds, found.scores)[found.labels.clamp(min=0)]
+    return found.where((found.labels >= 0) & (found.scores > least))
+
+
+def truth_targets(boxes: Tensor, labels: Tensor) -> TargetBoxes:
+    """Give ground truth ``[B, M, 7 or more]`` with labels ``[B, M]`` as targets of weight 1."""
+    return _as_targets(boxes, labels, torch.ones_like(boxes[..., 0]), 1.0, from_teacher=False)
 
 
 @torch.no_grad()
 def add_teacher_boxes(
-    boxes: Tensor,
-    labels: Tensor,
+    targets: TargetBoxes,
     teacher: TeacherBoxes,
     *,
-    given: TargetBoxes | None = None,
     heat_weight: float = 1.0,
     box_weight: float = 1.0,
+    soft: bool = False,
     teacher_first: bool = False,
 ) -> TargetBoxes:
-    """Join ground truth and teacher boxes into one target list per frame.
+    """Join targets and teacher boxes into one target list per frame.
+
+    The peak of an added box is ``min(heat_weight, 1)``, or with `soft` ``min(heat_weight * score,
+    1)``. Below 1 a peak h makes no positive of its cell for the penalty-reduced focal loss; along
+    its Gaussian G the cells become softer negatives: -log(1 - p) p^2 (1 - h G)^4, where a harder
+    target is not there already.
 
     Args:
-        boxes: ``[B, M, 7 or more]`` ground truth.
-        labels: ``[B, M]`` class ids, -1 in empty slots.
-        teacher: boxes to add.
-        given: targets that already replace the ground truth (another teacher's); extended if given.
-        heat_weight: height of the added boxes' peaks.
-        box_weight: weight of the added boxes in the box loss.
+        targets: what there is: `truth_targets`, or those that another teacher's boxes joined.
+        teacher: boxes to add; columns that the targets lack are left out.
+        heat_weight: factor of the added boxes' peaks, not negative; 0 draws no heat.
+        box_weight: weight of the added boxes in the box loss; 0 leaves them out of it.
+        soft: peaks are in proportion to the teacher's scores.
         teacher_first: put the added boxes first.
 
     Returns:
-        Targets without gaps: ground truth first (or last), empty slots at the end.
+        Targets with one slot for each slot given, empty slots at the end of each frame: what there
+        was first (or last).
 
     Raises:
-        ConfigError: if ground truth and teacher boxes have different columns.
+        ConfigError: if the teacher's boxes have fewer columns than the targets.
     """
-    if boxes.shape[-1] != teacher.boxes.shape[-1]:
+    columns = targets.boxes.shape[-1]
+    if teacher.boxes.shape[-1] < columns:
         raise ConfigError(
-            f"ground truth has {boxes.shape[-1]} columns, the teacher's boxes "
-            f"{teacher.boxes.shape[-1]}.",
+            f"ground truth has {columns} columns, the teacher's boxes {teacher.boxes.shape[-1]}.",
             where="LabelKD",
             hint="Use a teacher with the same head branches.",
         )
-    own = given if given is not None else _as_targets(boxes, labels, False, 1.0, 1.0)
-    added = _as_targets(teacher.boxes, teacher.labels, True, heat_weight, box_weight)
-    first, second = (added, own) if teacher_first else (own, added)
-    joined_labels = torch.cat((first.labels, second.labels), dim=1)
-    order, count = _kept_first(joined_labels >= 0)
+    scores = teacher.scores if soft else torch.ones_like(teacher.scores)
+    added = _as_targets(
+        teacher.boxes[..., :columns],
+        teacher.labels,
+        (heat_weight * scores).clamp(max=1),
+        box_weight,
+        from_teacher=True,
+    )
+    first, second = (added, targets) if teacher_first else (targets, added)
+    order = _kept_first(torch.cat((first.labels, second.labels), dim=1) >= 0)
 
     def join(one: Tensor, other: Tensor) -> Tensor:
-        return _take(torch.cat((one, other.to(one.dtype)), dim=1), order, count)
+        return _take(torch.cat((one, other.to(one.dtype)), dim=1), order)
 
     return TargetBoxes(
         boxes=join(first.boxes, second.boxes),
@@ -114,28 +136,25 @@ def add_teacher_boxes(
 
 
 def _as_targets(
-    boxes: Tensor, labels: Tensor, from_teacher: bool, heat_weight: float, box_weight: float
+    boxes: Tensor, labels: Tensor, peaks: Tensor, box_weight: float, *, from_teacher: bool
 ) -> TargetBoxes:
-    filled = (labels >= 0).float()
+    filled = labels >= 0
     return TargetBoxes(
         boxes=boxes,
         labels=labels,
-        from_teacher=(labels >= 0) & from_teacher,
-        heat_weight=filled * heat_weight,
-        box_weight=filled * box_weight,
+        from_teacher=filled & from_teacher,
+        heat_weight=filled * peaks.float(),
+        box_weight=filled.float() * box_weight,
     )
 
 
-def _kept_first(keep: Tensor, limit: int | None = None) -> tuple[Tensor, int]:
-    """Order slots ``[B, K]`` so that kept ones come first, and count how many slots are needed."""
-    order = torch.argsort((~keep).to(torch.int8), dim=1, stable=True)
-    count = int(keep.sum(dim=1).max()) if keep.numel() else 0
-    return order, count if limit is None else min(count, limit)
+def _kept_first(kept: Tensor) -> Tensor:
+    """Order slots ``[B, K]`` so that kept ones come first, in the order they have."""
+    return torch.argsort((~kept).to(torch.int8), dim=1, stable=True)
 
 
-def _take(values: Tensor, order: Tensor, count: int) -> Tensor:
-    """Reorder slots of ``[B, K]`` or ``[B, K, c]`` and cut them to `count`."""
-    order = order[:, :count]
+def _take(values: Tensor, order: Tensor) -> Tensor:
+    """Reorder slots of ``[B, K]`` or ``[B, K, c]``; `order` may name only some."""
     if values.ndim == 3:
         order = order[..., None].expand(-1, -1, values.shape[-1])
     return values.gather(1, order)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from kd3d.errors import ConfigError
 
-__all__ = ["Alignment", "Pivots", "check_pivots", "pivot_weights"]
+__all__ = ["Alignment", "Pivots", "check_heatmap", "check_pivots", "pivot_weights"]
 
 Pivots = Literal["gaussian", "confidence", "rank", "all"]
-Alignment = Literal["pivot", "resize"]
+Alignment = Literal["pivot", "resize", "pool"]
 
 
 def pivot_weights(
@@ -46,13 +46,7 @@ def pivot_weights(
     check_pivots(pivots, threshold, top_k)
     confidence = teacher_probability.amax(dim=1)
     if pivots == "gaussian":
-        if target_heatmap is None or target_heatmap.shape != teacher_probability.shape:
-            shape = None if target_heatmap is None else tuple(target_heatmap.shape)
-            raise ConfigError(
-                f"gaussian pivots need targets on the teacher's grid "
-                f"{tuple(teacher_probability.shape)}, not {shape}.",
-                where="target_heatmap",
-            )
+        target_heatmap = check_heatmap(target_heatmap, teacher_probability)
         return confidence * target_heatmap.float().amax(dim=1)
     if pivots == "confidence":
         return (confidence > threshold).float()
@@ -62,6 +56,19 @@ def pivot_weights(
         best = scores.topk(min(top_k, scores.shape[1]), dim=1).indices % cells
         return torch.zeros_like(confidence).flatten(1).scatter(1, best, 1.0).view_as(confidence)
     return torch.ones_like(confidence)
+
+
+def check_heatmap(target_heatmap: Tensor | None, teacher: Tensor) -> Tensor:
+    """Give the ground truth's heatmap; raise `ConfigError` unless it has the teacher's shape."""
+    if target_heatmap is None or target_heatmap.shape != teacher.shape:
+        shape = None if target_heatmap is None else tuple(target_heatmap.shape)
+        raise ConfigError(
+            f"gaussian pivots need targets on the teacher's grid {tuple(teacher.shape)}, "
+            f"not {shape}.",
+            where="target_heatmap",
+            hint="Draw them with the teacher's assign_targets, or use another rule for pivots.",
+        )
+    return target_heatmap
 
 
 def check_pivots(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kd3d.errors import ConfigError
+from kd3d.geometry.constants import constant
 from kd3d.structures import HeadMaps
 
 __all__ = ["Space", "check_space", "regression_kd_loss"]
@@ -68,7 +69,7 @@ def regression_kd_loss(
     # where, not a product: an unused slot may hold anything, and NaN times zero is NaN
     difference = torch.where(is_object[..., None], difference.abs(), 0.0).sum(dim=(0, 1))
     if code_weights is not None:
-        difference = difference * difference.new_tensor(code_weights)
+        difference = difference * constant(code_weights, difference)
     return difference.sum() / is_object.sum().clamp(min=1)
 
 

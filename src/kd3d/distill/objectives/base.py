@@ -1,16 +1,19 @@
 """What every distillation objective is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from kd3d.distill.views import Outputs
-from kd3d.errors import ConfigError
-from kd3d.structures import CenterTargets, Detections
+from kd3d.errors import ConfigError, TeacherError
+from kd3d.geometry import BEVGrid
+from kd3d.structures import CenterTargets, Detections, TargetBoxes
 
 if TYPE_CHECKING:
+    from kd3d.distill.batches import BatchView
+    from kd3d.distill.channels import Channels
     from kd3d.distill.teacher import Teacher
 
 __all__ = ["Objective", "StepContext"]
@@ -21,57 +24,105 @@ class StepContext:
 
     Args:
         batch: the batch as it came, with the ground truth.
-        teacher: the teacher's network.
-        outputs: what the teacher gave for this batch.
+        teacher: the teacher's network; None if there is no teacher.
+        outputs: what the teacher gave for this batch; None if no active objective needs it.
+        batch_view: how to read the batch.
+        classes: class names in the order of the class ids.
+        student_grid: the grid of the student's maps, if it is known before the student runs.
     """
 
-    def __init__(self, batch: Any, teacher: "Teacher", outputs: Outputs) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        batch: Any,  # noqa: ANN401 - any batch
+        teacher: "Teacher | None",
+        outputs: Outputs | None,
+        batch_view: "BatchView",
+        classes: Sequence[str] = (),
+        student_grid: BEVGrid | None = None,
+    ) -> None:
         self.batch = batch
         self.teacher = teacher
         self.outputs = outputs
+        self.batch_view = batch_view
+        self.classes = tuple(classes)
+        self.student_grid = student_grid
+        #: What the student is to find, once an objective has put it in place of the ground truth.
+        self.targets: TargetBoxes | None = None
         #: Values to log beside the losses, by name.
         self.observed: dict[str, Tensor] = {}
 
     @property
     def boxes(self) -> Tensor:
         """Ground truth boxes ``[B, M, 7 or more]``, metres and radians."""
-        boxes: Tensor = self._of_batch("boxes")
-        return boxes
+        return self._truth[0]
 
     @property
     def labels(self) -> Tensor:
         """Class ids ``[B, M]`` int64 of the ground truth, -1 in empty slots."""
-        labels: Tensor = self._of_batch("labels")
-        return labels
+        return self._truth[1]
+
+    @cached_property
+    def frame_ids(self) -> Sequence[str]:
+        """The name of every frame of the batch."""
+        return self.batch_view.read_frame_ids(self.batch)
 
     @cached_property
     def teacher_targets(self) -> CenterTargets:
         """The ground truth drawn on the teacher's grid."""
+        if self.teacher is None:
+            raise _no_teacher("teacher_targets")
         return self.teacher.assign_targets(self.boxes, self.labels)
+
+    @cached_property
+    def teacher_heat(self) -> Tensor:
+        """The ground truth's heat ``[B, C, H, W]`` on the grid of the teacher's maps."""
+        if self.teacher is None or self.outputs is None:
+            raise _no_teacher("teacher_heat")
+        return self.teacher.heat_of(self.boxes, self.labels, self.outputs)
 
     @cached_property
     def teacher_boxes(self) -> list[Detections]:
         """The teacher's boxes per frame, without suppression of overlaps."""
-        return self.teacher.decode(self.outputs.maps, nms=False)
+        if self.teacher is None or self.outputs is None:
+            raise _no_teacher("teacher_boxes")
+        return self.teacher.boxes_of(self.outputs)
 
-    def _of_batch(self, field: str) -> Any:  # noqa: ANN401
-        if not hasattr(self.batch, field):
-            raise ConfigError(
-                f"a batch of {type(self.batch).__name__} has no attribute '{field}'.",
-                where="batch",
-                hint="Yield kd3d.PointBatch, or a dataclass with 'boxes' and 'labels'.",
-            )
-        return getattr(self.batch, field)
+    @cached_property
+    def _truth(self) -> tuple[Tensor, Tensor]:
+        return self.batch_view.read_truth(self.batch)
+
+
+def _no_teacher(asked: str) -> TeacherError:
+    return TeacherError(
+        "this step has no teacher.",
+        where=f"StepContext.{asked}",
+        hint="Let the objective's needs_teacher be True, and give KDCallback a teacher.",
+    )
 
 
 class Objective(nn.Module):
     """One term of distillation.
 
     A subclass implements `forward` (a term of the loss), `amend` (another batch for the student),
-    or both. It is active while its weight is not zero.
+    or both. It is active while its weight is not zero. Layers that are to be trained with the
+    student (projections of features, say) come from `build_adapters`.
 
     Args:
         weight: factor of the term; may be changed during training.
+
+    Example:
+        >>> class FeatureKD(Objective):
+        ...     name = "feature"
+        ...     student_taps = teacher_taps = ("backbone_2d",)
+        ...
+        ...     def build_adapters(self, channels):
+        ...         student = channels.student("backbone_2d")
+        ...         return {"project": nn.Conv2d(student, channels.teacher("backbone_2d"), 1)}
+        ...
+        ...     def forward(self, student, teacher, context):
+        ...         mine = self.adapters["project"](student.taps["backbone_2d"].float())
+        ...         distance = mine - teacher.taps["backbone_2d"].float()
+        ...         return self.weight * distance.square().mean()
     """
 
     #: Name in logs when objectives come as a list.
@@ -79,8 +130,12 @@ class Objective(nn.Module):
     #: Module paths whose outputs the objective reads, in `Outputs.taps`.
     student_taps: Sequence[str] = ()
     teacher_taps: Sequence[str] = ()
+    #: Maps that the objective reads, in `Outputs.maps`, if it has no taps.
+    map_names: Sequence[str] = ("heatmap",)
     #: Methods of the teacher that the objective calls.
     teacher_methods: Sequence[str] = ()
+    #: Whether the teacher must run; if not, `forward` may be given None for its outputs.
+    needs_teacher: bool = True
     #: Whether `forward` gives a term; if not, the student is not listened to.
     has_loss: bool = True
 
@@ -89,6 +144,23 @@ class Objective(nn.Module):
         if weight < 0:
             raise ConfigError(f"a weight cannot be negative ({weight}).", where=self.name)
         self.weight = float(weight)
+        #: What `build_adapters` gave, while a Trainer fits. They belong to the student's module.
+        self.adapters: Mapping[str, nn.Module] = {}
+
+    @property
+    def comparison(self) -> str:
+        """How student and teacher are compared, in a few words, for the table of connections."""
+        return "compared by its forward()" if self.has_loss else "done by its amend()"
+
+    def build_adapters(self, channels: "Channels") -> Mapping[str, nn.Module]:
+        """Make the layers that are to be trained with the student, by name; none by default.
+
+        Called once per fit, before the optimisers are made.
+
+        Args:
+            channels: tells how many channels a tapped module of the student or teacher gives.
+        """
+        return {}
 
     def amend(self, context: StepContext, batch: Any) -> Any:  # noqa: ANN401 - any batch
         """Give the batch that the student is to train on; the same one by default."""

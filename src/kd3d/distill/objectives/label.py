@@ -1,13 +1,25 @@
 """Label distillation: confident teacher boxes as further targets."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from kd3d.distill.functional import add_teacher_boxes, select_teacher_boxes
+from kd3d.distill.functional import (
+    Duplicates,
+    add_teacher_boxes,
+    drop_duplicates,
+    select_teacher_boxes,
+    truth_targets,
+)
+from kd3d.distill.functional.duplicates import check_duplicates
 from kd3d.distill.objectives.base import Objective, StepContext
-from kd3d.errors import ConfigError
+from kd3d.distill.predicted import PredictedBoxes
+from kd3d.distill.prediction_source import Source
+from kd3d.errors import ConfigError, TeacherError
+from kd3d.geometry import BEVGrid
+from kd3d.structures import Detections, TargetBoxes
 
 __all__ = ["LabelKD"]
 
@@ -16,27 +28,46 @@ class LabelKD(Objective):
     """Add the teacher's confident boxes to what the student is trained on.
 
     The teacher decodes without suppression of overlaps; boxes that score above their class's
-    threshold join the ground truth in the student's *targets* (`PointBatch.targets`). The batch's
-    ground truth stays as it is for every other objective and metric. Ground truth comes first, so
-    a limit on the number of targets never costs a true object. From arXiv 2205.15156, where most
-    of the gain comes from the boxes' regression targets.
+    threshold join the ground truth in the student's *targets* (`TargetBoxes`), each with its source
+    and with a weight for the heatmap and one for the box loss. The batch's ground truth stays as it
+    is for every other objective and metric. Ground truth comes first, so a limit on the number of
+    targets never costs a true object. From arXiv 2205.15156, where most of the gain comes from the
+    boxes' regression targets.
 
     Args:
         thresholds: least score, exclusive: one for all classes, one per class in class order, or a
             mapping of every class name. The paper uses 0.6 (pillars: 0.6, 0.5, 0.5).
         weight: factor of both weights below; 0 switches the objective off.
-        heat_weight: height of a teacher box's peak in the student's target heatmap.
-        box_weight: weight of a teacher box in the student's box loss.
-        max_boxes: at most so many teacher boxes per frame, the highest scores first; None: all.
-        reference_order: put teacher boxes before the ground truth, as the paper's code does; a
-            limit on the number of targets then drops true objects.
+        heat_weight: height of a teacher box's peak in the student's target heatmap; together with
+            `weight` (and the score, if soft) at most 1. 0: the boxes are for the box loss only.
+        box_weight: weight of a teacher box in the student's box loss. 0: for the heatmap only.
+        soft_targets: multiply the peak by the teacher's score. A peak below 1 makes no positive
+            for the focal loss but softens the penalty around it, see
+            `kd3d.distill.functional.add_teacher_boxes`.
+        duplicates: "keep" all boxes; drop those whose "cell" on the student's grid is taken by the
+            ground truth or a better box; or those that overlap one ("iou"). See
+            `kd3d.distill.functional.drop_duplicates`.
+        duplicate_overlap: bird's-eye-view intersection over union from which, exclusive, "iou"
+            drops a box.
+        grid: the student's grid, for "cell"; by default the attribute ``grid`` of the student's
+            detector.
+        max_boxes: at most so many teacher boxes per frame, the highest scores first, duplicates not
+            counted; None: all.
+        predictions: boxes from files instead of a teacher network: `PredictedBoxes`, or what it
+            takes as sources (paths of ``.parquet``, ``.bin`` or OpenPCDet's ``.npz`` files), to be
+            opened for the student's classes when they are needed.
+        reference_order: the exact behaviour of the paper's code: teacher boxes in falling order of
+            score before the ground truth, so that a limit on the number of targets drops true
+            objects; duplicates are kept, and all count in the box loss's normaliser.
 
     Raises:
-        ConfigError: if an option is out of its range.
+        ConfigError: if an option is out of its range, or contradicts `reference_order`.
+
+    Example:
+        >>> label = LabelKD({"Vehicle": 0.6, "Pedestrian": 0.5, "Cyclist": 0.5}, duplicates="cell")
     """
 
     name = "label"
-    teacher_methods = ("decode",)
     has_loss = False
 
     def __init__(
@@ -46,12 +77,25 @@ class LabelKD(Objective):
         *,
         heat_weight: float = 1.0,
         box_weight: float = 1.0,
+        soft_targets: bool = False,
+        duplicates: Duplicates = "keep",
+        duplicate_overlap: float = 0.5,
+        grid: BEVGrid | None = None,
         max_boxes: int | None = None,
+        predictions: PredictedBoxes | Source | Sequence[Source] | None = None,
         reference_order: bool = False,
     ) -> None:
         super().__init__(weight)
+        _check_weights(heat_weight, box_weight)
+        check_duplicates(duplicates, duplicate_overlap)
         if max_boxes is not None and max_boxes < 1:
             raise ConfigError(f"at least one box, not {max_boxes}.", where="max_boxes")
+        if reference_order and (soft_targets or duplicates != "keep"):
+            raise ConfigError(
+                "the paper's code has neither soft targets nor a rule for duplicates.",
+                where="reference_order",
+                hint="Leave soft_targets and duplicates as they are by default.",
+            )
         self.thresholds: float | dict[str, float] | tuple[float, ...]
         if isinstance(thresholds, Mapping):
             self.thresholds = {str(name): float(value) for name, value in thresholds.items()}
@@ -59,37 +103,88 @@ class LabelKD(Objective):
             self.thresholds = tuple(float(value) for value in thresholds)
         else:
             self.thresholds = float(thresholds)
+        _check_thresholds(self.thresholds)
         self.heat_weight = heat_weight
         self.box_weight = box_weight
+        self.soft_targets = soft_targets
+        self.duplicates: Duplicates = duplicates
+        self.duplicate_overlap = duplicate_overlap
+        self.grid = grid
         self.max_boxes = max_boxes
+        self.predictions = predictions
         self.reference_order = reference_order
+        self.needs_teacher = predictions is None
+        self.teacher_methods = ("decode",) if self.needs_teacher else ()
+
+    @property
+    def comparison(self) -> str:
+        """Whose boxes join the targets, for the table of connections."""
+        boxes = "teacher's boxes" if self.needs_teacher else f"boxes of {self.predictions}"
+        return f"{boxes} that score more than {self.thresholds} join the targets"
 
     def amend(self, context: StepContext, batch: Any) -> Any:  # noqa: ANN401 - any batch
         """Give the batch with the teacher's boxes among its targets.
 
         Raises:
-            ConfigError: if the batch has no ``with_targets`` or thresholds do not fit the classes.
+            ConfigError: if the batch cannot be given targets, thresholds do not fit the classes, or
+                "cell" meets a student whose grid is not known.
         """
-        if not hasattr(batch, "with_targets"):
-            raise ConfigError(
-                f"a batch of {type(batch).__name__} cannot be given other targets.",
-                where="LabelKD",
-                hint="Yield kd3d.PointBatch, or give the batch with_targets(TargetBoxes).",
-            )
-        chosen = select_teacher_boxes(
-            context.teacher_boxes, self._per_class(context.teacher.classes), self.max_boxes
-        )
-        context.observed["teacher_boxes"] = _per_frame(chosen.labels)
-        targets = add_teacher_boxes(
-            context.boxes,
-            context.labels,
+        grid = self.grid if self.grid is not None else context.student_grid
+        targets = _targets_so_far(context, batch)
+        found = self._boxes(context, grid)
+        chosen = select_teacher_boxes(found, self._per_class(context.classes))
+        chosen = drop_duplicates(
             chosen,
-            given=getattr(batch, "targets", None),
+            targets.boxes,
+            targets.labels,
+            rule=self.duplicates,
+            grid=grid,
+            overlap=self.duplicate_overlap,
+        ).first(self.max_boxes)
+        context.observed["teacher_boxes"] = _per_frame(chosen.labels)
+        context.targets = add_teacher_boxes(
+            targets,
+            chosen,
             heat_weight=self.weight * self.heat_weight,
             box_weight=self.weight * self.box_weight,
+            soft=self.soft_targets,
             teacher_first=self.reference_order,
         )
-        return batch.with_targets(targets)
+        return context.batch_view.give_targets(batch, context.targets)
+
+    def predicted(self, classes: Sequence[str]) -> PredictedBoxes | None:
+        """Give the boxes from files, which are opened if they are not yet; None without files.
+
+        Args:
+            classes: the student's class names in order.
+
+        Raises:
+            TeacherError: if the boxes are of other classes.
+            Kd3dError: as `PredictedBoxes` does.
+        """
+        if self.predictions is None:
+            return None
+        if not isinstance(self.predictions, PredictedBoxes):
+            self.predictions = PredictedBoxes(self.predictions, classes)
+        if self.predictions.classes != tuple(classes):
+            raise TeacherError(
+                f"the predictions' classes {list(self.predictions.classes)} are not the student's "
+                f"{list(classes)}.",
+                where="LabelKD.predictions",
+                hint="Give PredictedBoxes the student's classes, in the student's order.",
+            )
+        return self.predictions
+
+    def _boxes(self, context: StepContext, grid: BEVGrid | None) -> list[Detections]:
+        predicted = self.predicted(context.classes)
+        if predicted is None:
+            return context.teacher_boxes
+        return predicted.detections(
+            context.frame_ids,
+            context.boxes.device,
+            world=context.batch_view.read_world(context.batch),
+            within=grid,
+        )
 
     def _per_class(self, classes: Sequence[str]) -> tuple[float, ...]:
         if isinstance(self.thresholds, float):
@@ -109,6 +204,36 @@ class LabelKD(Objective):
                 hint="Give exactly one threshold per class, or a single one for all.",
             )
         return self.thresholds
+
+
+def _check_thresholds(thresholds: float | dict[str, float] | tuple[float, ...]) -> None:
+    if isinstance(thresholds, dict):
+        thresholds = tuple(thresholds.values())
+    for value in (thresholds,) if isinstance(thresholds, float) else thresholds:
+        if not 0 <= value <= 1:
+            raise ConfigError(
+                f"{value} is no score.", where="thresholds", hint="Scores lie between 0 and 1."
+            )
+
+
+def _check_weights(heat_weight: float, box_weight: float) -> None:
+    for name, value in (("heat_weight", heat_weight), ("box_weight", box_weight)):
+        if not (value >= 0 and math.isfinite(value)):
+            raise ConfigError(f"{value} is no weight.", where=name, hint="Give 0 or more.")
+    if heat_weight == box_weight == 0:
+        raise ConfigError(
+            "boxes that count neither for the heatmap nor for the box loss teach nothing.",
+            where="heat_weight, box_weight",
+            hint="To switch label distillation off, use weight=0.",
+        )
+
+
+def _targets_so_far(context: StepContext, batch: Any) -> TargetBoxes:  # noqa: ANN401 - any batch
+    """Give the ground truth, or what another teacher has made of it already."""
+    given = context.targets if context.targets is not None else getattr(batch, "targets", None)
+    if isinstance(given, TargetBoxes):
+        return given
+    return truth_targets(context.boxes, context.labels)
 
 
 def _per_frame(labels: Tensor) -> Tensor:

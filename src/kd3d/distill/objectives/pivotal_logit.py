@@ -9,6 +9,12 @@ from kd3d.distill.views import Outputs
 
 __all__ = ["PivotalLogitKD"]
 
+_ALIGNED: dict[Alignment, str] = {
+    "pivot": "pivot: student sampled at the teacher's cells",
+    "resize": "resize: student's map stretched over the teacher's",
+    "pool": "pool: finer map averaged over the coarser cells",
+}
+
 
 class PivotalLogitKD(Objective):
     """Imitate the teacher's heatmap where it matters: at its pivotal positions.
@@ -25,8 +31,10 @@ class PivotalLogitKD(Objective):
             "confidence", "rank" or "all".
         threshold: teacher confidence above which a cell is a pivot ("confidence").
         top_k: how many of a frame's highest teacher scores make pivots ("rank").
-        alignment: "pivot" samples the student at the teacher's cells in metres, "resize" stretches
-            the student's map over the teacher's.
+        alignment: how maps of different cells are compared: "pivot" samples the student at the
+            teacher's cells in metres, and is right for different ranges as well; "resize"
+            stretches the student's map over the teacher's, as the paper's code does; "pool"
+            averages the finer map over the cells of the coarser one.
 
     Raises:
         ConfigError: if an option is out of its range.
@@ -49,7 +57,11 @@ class PivotalLogitKD(Objective):
         self.threshold = threshold
         self.top_k = top_k
         self.alignment: Alignment = alignment
-        self.teacher_methods = ("assign_targets",) if pivots == "gaussian" else ()
+
+    @property
+    def comparison(self) -> str:
+        """Alignment and pivots, for the table of connections."""
+        return f"{_ALIGNED[self.alignment]}; pivots: {self.pivots}"
 
     def forward(self, student: Outputs, teacher: Outputs, context: StepContext) -> Tensor:
         """Give the weighted loss, a float32 scalar."""
@@ -57,7 +69,7 @@ class PivotalLogitKD(Objective):
         return self.weight * pivotal_logit_loss(
             student.maps.heatmap,
             teacher.maps.heatmap,
-            context.teacher_targets.heatmap if needs_truth else None,
+            context.teacher_heat if needs_truth else None,
             pivots=self.pivots,
             threshold=self.threshold,
             top_k=self.top_k,

@@ -31,6 +31,7 @@ class RegressionKD(Objective):
     """
 
     name = "regression"
+    map_names = ("center", "center_z", "dim", "rot")
 
     def __init__(
         self,
@@ -44,11 +45,17 @@ class RegressionKD(Objective):
         self.space: Space = space
         self.code_weights = tuple(code_weights) if code_weights is not None else None
 
+    @property
+    def comparison(self) -> str:
+        """Where and in what the boxes are compared, for the table of connections."""
+        unit = "in metres" if self.space == "metres" else "by raw channels"
+        return f"boxes at true centres, {unit}"
+
     def forward(self, student: Outputs, teacher: Outputs, context: StepContext) -> Tensor:
         """Give the weighted loss, a float32 scalar."""
         return self.weight * regression_kd_loss(
-            student.maps,
-            teacher.maps,
+            student.box_maps,
+            teacher.box_maps,
             context.boxes,
             context.labels,
             space=self.space,

@@ -13,7 +13,7 @@ from kd3d.data import (
     collate_frames,
 )
 from kd3d.errors import ConfigError, InputError, RecordError
-from kd3d.geometry import count_points_in_boxes
+from kd3d.geometry import count_points_in_boxes, move_boxes
 from kd3d.waymo import read_frames
 
 TRAINING = "training/*.tfrecord"
@@ -228,6 +228,40 @@ def test_collates_frames_of_different_sizes(index):
     for number, sample in enumerate(samples):
         assert torch.equal(batch.points_of(number), sample.points)
         assert torch.equal(batch.boxes[number, : len(sample.boxes)], sample.boxes)
+
+
+def test_a_batch_says_how_its_scenes_were_moved(index):
+    frames = FrameDataset(index, training=True, augmentation=WorldAugmentation(), seed=3)
+    samples = [frames[1, 0], frames[1, 4]]
+    batch = collate_frames(samples)
+    assert batch.world.shape == (2, 4, 4)
+    for sample, matrix in zip(samples, batch.world, strict=True):
+        still = sample.transform.inverse()
+        cloud = torch.cat(
+            (still.points(sample.points)[:, :3], torch.ones(len(sample.points), 1)), 1
+        )
+        assert torch.allclose(
+            cloud @ matrix.T, torch.cat((sample.points[:, :3], cloud[:, 3:]), 1), atol=1e-4
+        )
+        moved = move_boxes(still.boxes(sample.boxes), matrix)
+        assert torch.allclose(moved[:, :6], sample.boxes[:, :6], atol=1e-4)
+        assert torch.allclose((moved[:, 6] - sample.boxes[:, 6]).cos(), torch.ones(len(moved)))
+
+
+def test_validation_batches_are_as_recorded(index):
+    frames = FrameDataset(index)
+    assert torch.equal(collate_frames([frames[0]]).world, torch.eye(4)[None])
+
+
+def test_some_names_without_decoding_points(index):
+    frames = FrameDataset(index)
+    names = [frames[number].frame_id for number in range(len(frames))]
+    assert frames.sample_frame_ids(100) == tuple(names)
+    some = frames.sample_frame_ids(3)
+    assert len(some) == 3
+    assert some[0] == names[0]
+    assert set(some) < set(names)
+    assert frames.sample_frame_ids(0) == ()
 
 
 def test_nothing_collates_to_an_error():

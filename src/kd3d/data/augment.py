@@ -69,6 +69,24 @@ class WorldTransform:
             (self._positions(boxes[:, :3]), boxes[:, 3:6] * self.scale, heading), dim=1
         )
 
+    def matrix(self) -> Tensor:
+        """Give the transform as a matrix of homogeneous points.
+
+        Returns:
+            ``[4, 4]`` float64; of points (x, y, z, 1) as columns.
+        """
+        cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
+        x, y = -1.0 if self.flip_y else 1.0, -1.0 if self.flip_x else 1.0
+        return torch.tensor(
+            [
+                [x * cos, -y * sin, 0.0, 0.0],
+                [x * sin, y * cos, 0.0, 0.0],
+                [0.0, 0.0, self.scale, 0.0],
+                [0.0, 0.0, 0.0, 1.0],
+            ],
+            dtype=torch.float64,
+        )
+
     def inverse(self) -> "WorldTransform":
         """Return the transform that undoes this one."""
         # A single mirror reverses the sense of the rotation it is exchanged with.

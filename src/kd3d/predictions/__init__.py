@@ -4,6 +4,7 @@ from kd3d.predictions.builder import ObjectsBuilder
 from kd3d.predictions.evaluation import Evaluation, FrameErrors, evaluate_objects
 from kd3d.predictions.files import check_format, load_objects, save_objects
 from kd3d.predictions.frame_objects import WAYMO_TYPE_OF, FrameObjects, class_ids
+from kd3d.predictions.openpcdet import from_openpcdet, read_openpcdet
 from kd3d.predictions.records import labelled_objects, points_of_frames
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "check_format",
     "class_ids",
     "evaluate_objects",
+    "from_openpcdet",
     "labelled_objects",
     "load_objects",
     "points_of_frames",
+    "read_openpcdet",
     "save_objects",
 ]

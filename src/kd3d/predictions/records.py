@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from kd3d.data import FrameDataset
+from kd3d.data import FrameDataset, Selection, WaymoFrames
 from kd3d.errors import InputError, RecordError
 from kd3d.predictions.builder import ObjectsBuilder
 from kd3d.predictions.frame_objects import FrameObjects
-from kd3d.waymo import class_of, decode_frame, decode_raw_labels
+from kd3d.waymo import class_of, decode_raw_labels
 
 __all__ = ["labelled_objects", "points_of_frames"]
 
@@ -22,17 +22,25 @@ def labelled_objects(
     """Read the labels of a dataset's frames, of all types, without decoding points.
 
     Args:
-        frames: which records; `Selection.object_range` leaves objects out.
+        frames: which Waymo records; `Selection.object_range` leaves objects out.
         on_error: a damaged record stops (``"raise"``) or is left out (``"skip"``).
         progress: show a bar.
 
     Raises:
         RecordError: if a record is damaged, or two records are the same frame.
+        InputError: if the frames are no Waymo records.
     """
+    source = frames.source
+    if not isinstance(source, WaymoFrames):
+        raise InputError(
+            "labels of all Waymo types are in Waymo's records only.",
+            where=source.root,
+            hint="Give the labels as a file: ground_truth=FILE.",
+        )
     builder = ObjectsBuilder()
     for number in track(range(len(frames)), "Reading labels", disable=not progress):
         try:
-            _add_labels(builder, frames, number)
+            _add_labels(builder, source, frames.selection, number)
         except RecordError:
             if on_error == "raise":
                 raise
@@ -40,7 +48,7 @@ def labelled_objects(
         return builder.build()
     except InputError as error:
         raise RecordError(
-            error.what, where=f"{frames.index.root}, {error.where}", hint="Remove one of the two."
+            error.what, where=f"{source.root}, {error.where}", hint="Remove one of the two."
         ) from error
 
 
@@ -60,21 +68,20 @@ def points_of_frames(
     for number in track(range(len(frames)), "Finding frames", disable=not progress):
         if not missing:
             return
-        where = frames.index.name(number)
         try:
-            payload = frames.index.read(number, verify=frames.verify)
-            raw = decode_raw_labels(payload, where)
-            frame_id = f"{raw.context_name}/{raw.timestamp_micros}"
+            frame_id = frames.source.frame_id(number)
             if frame_id in missing:
                 missing.remove(frame_id)
-                yield frame_id, decode_frame(payload, where).points
+                yield frame_id, frames.source.read(number).points.numpy()
         except RecordError:
             continue
 
 
-def _add_labels(builder: ObjectsBuilder, frames: FrameDataset, number: int) -> None:
-    where = frames.index.name(number)
-    raw = decode_raw_labels(frames.index.read(number, verify=frames.verify), where)
+def _add_labels(
+    builder: ObjectsBuilder, source: WaymoFrames, selection: Selection, number: int
+) -> None:
+    where = source.name(number)
+    raw = decode_raw_labels(source.index.read(number, verify=source.verify), where)
     for label in raw.labels:
         class_of(label.waymo_type, f"{where}, label {label.id!r}")  # refuses unknown types
     boxes = np.array([label.box for label in raw.labels], np.float64).reshape(-1, 7)
@@ -83,9 +90,7 @@ def _add_labels(builder: ObjectsBuilder, frames: FrameDataset, number: int) -> N
             "a labelled box is not finite.", where=where, hint="Leave the record out."
         )
     known = torch.zeros(len(boxes), dtype=torch.int64)
-    kept = frames.selection.keep(
-        torch.from_numpy(boxes).float(), known, known, training=False
-    ).numpy()
+    kept = selection.keep(torch.from_numpy(boxes).float(), known, known, training=False).numpy()
     builder.add(
         f"{raw.context_name}/{raw.timestamp_micros}",
         boxes=boxes[kept],

@@ -42,7 +42,7 @@ def test_the_report_puts_the_runs_side_by_side(smoke):
             for p in create_detector(
                 run["detector"],
                 point_cloud_range=(-19.2, -19.2, -2, 19.2, 19.2, 4),
-                width={"encoder": 0.125, "backbone_2d": 0.125, "head": 0.125},
+                width={"encoder": 0.25, "backbone_2d": 0.25, "head": 0.25},
             ).parameters()
         )
     report = (folder / "run" / "report.md").read_text()

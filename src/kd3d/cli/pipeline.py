@@ -92,6 +92,13 @@ def _check(config: DictConfig) -> None:
             where="classes",
             hint="Set both at once: classes=[...].",
         )
+    start = config.init.get("checkpoint")
+    if start is not None and not Path(start).is_file():
+        raise ConfigError(
+            f"there is no file {start}.",
+            where="init.checkpoint",
+            hint="Name a trained detector (.ckpt), or leave it null to start from the teacher.",
+        )
     if not any(config.run.values()):
         raise ConfigError("there is nothing to train.", where="run", hint="Say run.student=true.")
 
@@ -99,7 +106,7 @@ def _check(config: DictConfig) -> None:
 def _wants_teacher(config: DictConfig) -> bool:
     distils = bool(config.run.student and config.kd.objectives)
     inherits = (config.run.student or config.run.initialised) and config.init.strategy is not None
-    return bool(distils or inherits)
+    return bool(distils or (inherits and config.init.get("checkpoint") is None))
 
 
 def _finished(config: DictConfig, folder: Path) -> list[RunResult] | None:
@@ -183,11 +190,14 @@ def _initialised(
 ) -> tuple[Detector, Stage]:
     """Make the student with the initialisation that the run asks for, and say so in the stage."""
     student = _student(config)
-    if config.init.strategy is None or teacher is None:
+    strategy, file = config.init.strategy, config.init.get("checkpoint")
+    source = teacher if file is None else Path(file)
+    if strategy is None or source is None:
         return student, stage
-    report = inherit_weights(student, teacher, strategy=config.init.strategy)
-    console.print(f"initialisation of the {stage.name} ({config.init.strategy}): {report}")
-    return student, replace(stage, initialisation=f"{config.init.strategy} of the teacher")
+    report = inherit_weights(student, source, strategy=strategy)
+    console.print(f"initialisation of the {stage.name} ({strategy}): {report}")
+    origin = "the teacher" if file is None else Path(file).name
+    return student, replace(stage, initialisation=f"{strategy} of {origin}")
 
 
 def _train_student(

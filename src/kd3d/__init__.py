@@ -7,17 +7,20 @@ if TYPE_CHECKING:
     from kd3d.data import WaymoDataModule
     from kd3d.detectors import Detector, create_detector, list_detectors
     from kd3d.distill import (
+        BatchView,
         DistillationCallback,
         KDCallback,
         LabelKD,
         PivotalLogitKD,
+        PredictedBoxes,
         RegressionKD,
+        View,
         inherit_weights,
     )
     from kd3d.metrics import WaymoDetectionMetric
     from kd3d.profiling import Profile, cost_performance, profile
     from kd3d.structures import Detections, HeadMaps, PointBatch
-    from kd3d.training import DetectorModule
+    from kd3d.training import DetectionPictures, DetectorModule
 
 __version__ = "0.1.0"
 
@@ -26,11 +29,14 @@ _HOMES = {
     "Detector": "kd3d.detectors",
     "create_detector": "kd3d.detectors",
     "list_detectors": "kd3d.detectors",
+    "BatchView": "kd3d.distill",
     "DistillationCallback": "kd3d.distill",
     "KDCallback": "kd3d.distill",
     "LabelKD": "kd3d.distill",
     "PivotalLogitKD": "kd3d.distill",
+    "PredictedBoxes": "kd3d.distill",
     "RegressionKD": "kd3d.distill",
+    "View": "kd3d.distill",
     "inherit_weights": "kd3d.distill",
     "WaymoDetectionMetric": "kd3d.metrics",
     "Profile": "kd3d.profiling",
@@ -39,6 +45,7 @@ _HOMES = {
     "Detections": "kd3d.structures",
     "HeadMaps": "kd3d.structures",
     "PointBatch": "kd3d.structures",
+    "DetectionPictures": "kd3d.training",
     "DetectorModule": "kd3d.training",
 }
 

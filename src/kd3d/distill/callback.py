@@ -82,7 +82,9 @@ class KDCallback(Callback):
         TeacherError: when fitting starts, if the classes differ, the teacher shares parameters with
             the student, lacks what an objective needs, or scores less than `teacher_min_score`; in
             a step, if it gives NaN.
-        TapError: when fitting starts, if a path does not exist; in a step, if a module did not run.
+        TapError: when fitting starts, if a path does not exist; in a step, if a module did not run,
+            or an in-place operation overwrote what it gave.
+        InputError: in the first step, if maps or terms have shapes that cannot be compared.
 
     Example:
         >>> callback = KDCallback(

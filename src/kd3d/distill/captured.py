@@ -52,9 +52,12 @@ class Stamp:
     """
 
     def __init__(self, output: Any) -> None:  # noqa: ANN401 - whatever a module gave
+        found: dict[int, tuple[str, Tensor]] = {}
+        for name, tensor in tensors_in(output):
+            found.setdefault(id(tensor), (name, tensor))  # maps are often captured twice
         self._versions = [
             (name, tensor, tensor._version)
-            for name, tensor in tensors_in(output)
+            for name, tensor in found.values()
             if not tensor.is_inference()  # those have no version
         ]
 

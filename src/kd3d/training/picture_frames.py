@@ -7,12 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd3d.distill import BatchView
+from kd3d.distill import BatchView, KDCallback, Teacher
 from kd3d.errors import ConfigError
 from kd3d.structures import Detections
 from kd3d.visualize import Scene
 
-__all__ = ["Points", "Predict", "class_names", "find", "point_range", "read_frames"]
+__all__ = [
+    "Points",
+    "Predict",
+    "class_names",
+    "find",
+    "find_by_teachers",
+    "point_range",
+    "read_frames",
+]
 
 #: Finds boxes: function of the LightningModule and a batch that gives one `Detections` per frame.
 Predict = Callable[[Any, Any], Sequence[Detections]]
@@ -70,6 +78,21 @@ def find(predict: Predict, module: Any, batch: Any, frames: int) -> list[Detecti
             hint="Say how to find boxes: predict=lambda module, batch: [Detections(...), ...].",
         )
     return [item.to("cpu") for item in found]
+
+
+def find_by_teachers(trainer: Any, batch: Any, frames: int) -> dict[str, list[Detections]]:  # noqa: ANN401
+    """Find boxes by the teachers of a trainer's `KDCallback`s, as `find` does.
+
+    Returns:
+        boxes by "teacher", "teacher 2" and so on; nothing for teachers that give no boxes.
+    """
+    callbacks = [item for item in trainer.callbacks if isinstance(item, KDCallback)]
+    teachers = [item.teacher for item in callbacks if item.teacher is not None]
+    able = [teacher for teacher in teachers if teacher.decodes]
+    return {
+        f"teacher {place}" if place > 1 else "teacher": find(Teacher.predict, item, batch, frames)
+        for place, item in enumerate(able, start=1)
+    }
 
 
 def class_names(module: nn.Module) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from typing_extensions import override
 
-from kd3d.distill import BatchView, KDCallback
+from kd3d.distill import BatchView
 from kd3d.errors import ConfigError
 from kd3d.structures import Detections
 from kd3d.training.picture_frames import (
@@ -20,6 +20,7 @@ from kd3d.training.picture_frames import (
     Predict,
     class_names,
     find,
+    find_by_teachers,
     point_range,
     read_frames,
 )
@@ -27,8 +28,6 @@ from kd3d.training.picture_loggers import give_picture, give_scene
 from kd3d.visualize import Scene, save_bev, save_scene
 
 __all__ = ["DetectionPictures"]
-
-_Found = dict[str, list[Detections]]  # by source, one per frame of a batch
 
 
 def call_module(module: Any, batch: Any) -> Any:  # noqa: ANN401 - any module, any batch
@@ -149,6 +148,8 @@ class DetectionPictures(Callback):
     @override
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Draw, and hand the pictures to the loggers."""
+        if not self._draws:
+            return
         folder = self._folder_of(trainer)
         scenes, self._scenes, self._draws = self._scenes[: self.frames], [], False
         if not scenes:
@@ -170,7 +171,7 @@ class DetectionPictures(Callback):
 
     def _forget(self) -> None:
         self._batches: list[Any] = []
-        self._teachers: list[_Found] = []
+        self._teachers: list[dict[str, list[Detections]]] = []
         self._scenes = []
         self._said: set[str] = set()
         self._validations = 0
@@ -199,7 +200,7 @@ class DetectionPictures(Callback):
             if place == len(self._teachers):
                 self._teachers.append({})
                 with self._harmless("the teacher's boxes cannot be drawn"):
-                    self._teachers[place] = _taught(trainer, batch, len(scenes))
+                    self._teachers[place] = find_by_teachers(trainer, batch, len(scenes))
             taught = self._teachers[place]
             own = find(self.predict, pl_module, batch, len(scenes))
         found = {**taught, ("student" if taught else "detector"): own}
@@ -257,16 +258,3 @@ class DetectionPictures(Callback):
             if trouble not in self._said:
                 self._said.add(trouble)
                 rank_zero_warn(f"kd3d: {trouble}. {type(error).__name__}: {error}")
-
-
-def _taught(trainer: Any, batch: Any, frames: int) -> _Found:  # noqa: ANN401
-    """Give what the teachers of a fit find in a batch, by name."""
-    callbacks = [item for item in trainer.callbacks if isinstance(item, KDCallback)]
-    teachers = [item.teacher for item in callbacks if item.teacher is not None]
-    teachers = [teacher for teacher in teachers if teacher.decodes]
-    return {
-        "teacher" if place == 0 else f"teacher {place + 1}": find(
-            lambda teacher, batch: teacher.predict(batch), teacher, batch, frames
-        )
-        for place, teacher in enumerate(teachers)
-    }

@@ -2,6 +2,7 @@
 
 from kd3d.visualize.bev import BoxLayer, draw_bev
 from kd3d.visualize.costs import save_costs
+from kd3d.visualize.histograms import save_histograms
 from kd3d.visualize.panels import save_bev
 from kd3d.visualize.plots import save_bars, save_curves
 from kd3d.visualize.precision_recall import save_precision_recall
@@ -17,6 +18,7 @@ __all__ = [
     "save_bev",
     "save_costs",
     "save_curves",
+    "save_histograms",
     "save_precision_recall",
     "save_scene",
     "wandb_scene",

@@ -6,16 +6,22 @@ a CPU. Finding the pairs is part of every forward, and timed by itself.
 """
 
 import argparse
-import copy
+import math
+import multiprocessing
+import statistics
+import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
 
+import numpy as np
 import torch
 from _scene import full_range_points
-from _timing import compare, interleaved_medians, machine
+from _timing import compare, machine
 from torch import Tensor
 
-from kd3d.detectors import create_detector
-from kd3d.detectors.sparse import SparseTensor
+from kd3d.detectors import CenterPointVoxel, create_detector
+from kd3d.detectors.sparse import Engine, SparseTensor
 from kd3d.detectors.voxel_backbone import VoxelBackbone
 from kd3d.errors import ConfigError
 
@@ -29,7 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--detector", default="cp_voxel_xs")
     parser.add_argument("--points", type=int, default=160_000)
-    parser.add_argument("--repeats", type=int, default=7, help="interleaved runs of each")
+    parser.add_argument("--repeats", type=int, default=5, help="interleaved runs of each")
     parser.add_argument(
         "--threads", type=int, nargs="+", default=[2, 1], help="of the torch engine"
     )
@@ -40,36 +46,100 @@ def main() -> None:
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> None:
-    """Compare the engines on one device."""
+    """Compare the engines on one device, each in a process of its own, by turns.
+
+    A process keeps one number of threads: changing it back and forth makes OpenMP's teams wait.
+    """
+    threads = arguments.threads if device.type == "cpu" else [1]
+    context = multiprocessing.get_context("spawn")
+    workers = []
+    for engine, count in [*(("torch", count) for count in threads), ("spconv", 1)]:
+        here, there = context.Pipe()
+        options = (there, arguments.detector, arguments.points, engine, count, device)
+        process = context.Process(target=work, args=options, daemon=True)
+        process.start()
+        workers.append(here)
+    problems = [worker.recv() for worker in workers]
+    if problems[-1] is not None:
+        print(f"left out on {device}: {problems[-1]}")
+        return
+    results = [ask(worker, "result") for worker in workers]
+    for own in results[:-1]:
+        compare_results(own, results[-1])
+    title = machine() if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"{title.replace(f', {torch.get_num_threads()} threads', '')}\n{results[0][0]}")
+    print(f"{'':44} {'torch':>11} {'spconv':>13} {'ratio':>8}")
+    for label in ("forward", "forward + backward", "finding the pairs"):
+        rounds = [[ask(worker, label) for worker in workers] for _ in range(arguments.repeats)]
+        times = [statistics.median(column) for column in zip(*rounds, strict=True)]
+        for count, seconds in zip(threads, times, strict=False):
+            limit = LARGEST_RATIO if label != "finding the pairs" else math.inf
+            compare(f"{label}, {count} threads against 1", seconds, times[-1], limit)
+    for worker in workers:
+        worker.send("stop")
+
+
+def ask(worker: Connection, what: str) -> Any:
+    """Let a worker do something, and wait for the answer."""
+    worker.send(what)
+    return worker.recv()
+
+
+def work(
+    pipe: Connection, detector: str, points: int, engine: Engine, threads: int, device: torch.device
+) -> None:
+    """Hold one network, and run on demand what the pipe asks for."""
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     try:
-        peer_detector = create_detector(arguments.detector, engine="spconv")
-        ours_detector = create_detector(arguments.detector, engine="torch")
-        ours_detector.load_state_dict(peer_detector.state_dict())
-        points = full_range_points(arguments.points).to(device)
-        voxels = ours_detector.voxelizer(points, torch.zeros(len(points)).long().to(device), 1)
-        features = ours_detector.vfe(voxels)
-        ours, peer = (d.backbone_3d.to(device) for d in (ours_detector, peer_detector))
-
-        def frame() -> SparseTensor:
-            return SparseTensor(features, voxels.coords, ours_detector.sparse_shape, 1)
-
-        check(ours, peer, frame)
+        network = create_detector(detector, engine=engine)
     except ConfigError as error:
-        print(f"left out on {device}: {error}")
+        pipe.send(str(error))
         return
-    title = machine() if device.type == "cpu" else torch.cuda.get_device_name(device)
-    print(f"{title}\n{arguments.detector}: {len(points)} points in {len(voxels)} voxels")
-    print(f"{'':44} {'torch':>11} {'spconv':>13} {'ratio':>8}")
-    threads = arguments.threads if device.type == "cpu" else [1]
-    for label, task in (("forward", forward), ("forward + backward", step)):
-        tasks = [on_threads(count, task(ours, frame)) for count in threads]
-        times = interleaved_medians([*tasks, on_threads(1, task(peer, frame))], arguments.repeats)
-        for count, seconds in zip(threads, times, strict=False):
-            compare(f"{label}, {count} to 1 threads", seconds, times[-1], LARGEST_RATIO)
-    tasks = [on_threads(count, pairs(ours, frame)) for count in threads]
-    for count, seconds in zip(threads, interleaved_medians(tasks, arguments.repeats), strict=True):
-        print(f"finding the pairs, {count} threads {1e3 * seconds:.1f} ms")
+    pipe.send(None)
+    assert isinstance(network, CenterPointVoxel)
+    cloud = full_range_points(points).to(device)
+    voxels = network.voxelizer(cloud, torch.zeros(len(cloud)).long().to(device), 1)
+    features = network.vfe(voxels)
+    backbone = network.backbone_3d.to(device)
+
+    def frame() -> SparseTensor:
+        return SparseTensor(features, voxels.coords, network.sparse_shape, 1)
+
+    tasks = {
+        "forward": forward(backbone, frame),
+        "forward + backward": step(backbone, frame),
+        "finding the pairs": pairs(backbone, frame),
+    }
+    for task in tasks.values():
+        task()
+    for what in iter(pipe.recv, "stop"):
+        if what == "result":
+            heading = f"{detector}: {len(cloud)} points in {len(voxels)} voxels"
+            pipe.send((heading, *outcome(backbone, frame)))
+            continue
+        start = time.perf_counter()
+        tasks[what]()
+        pipe.send(time.perf_counter() - start)
+
+
+def outcome(network: VoxelBackbone, frame: Callable[[], SparseTensor]) -> list[Any]:
+    """Give the output's checksums and the gradients, as arrays."""
+    network.eval()
+    network.zero_grad()
+    output = network(frame()).dense()
+    output.square().mean().backward()
+    gradients = [parameter.grad.cpu().numpy() for parameter in network.parameters()]
+    return [output.detach().cpu().numpy(), gradients]
+
+
+def compare_results(ours: tuple[Any, ...], peer: tuple[Any, ...]) -> None:
+    """Make sure that features and gradients agree."""
+    _, own, own_gradients = ours
+    _, other, other_gradients = peer
+    for one, two in ((own, other), *zip(own_gradients, other_gradients, strict=True)):
+        scale = max(abs(two).max(), 1e-6)
+        np.testing.assert_allclose(one / scale, two / scale, rtol=0, atol=2e-3)
 
 
 def forward(network: VoxelBackbone, frame: Callable[[], SparseTensor]) -> Callable[[], None]:
@@ -119,33 +189,10 @@ def pairs(network: VoxelBackbone, frame: Callable[[], SparseTensor]) -> Callable
     return task
 
 
-def on_threads(count: int, task: Callable[[], None]) -> Callable[[], None]:
-    """Make the task run on `count` threads."""
-
-    def run_on_threads() -> None:
-        torch.set_num_threads(count)
-        task()
-
-    return run_on_threads
-
-
 def finish(result: Tensor) -> None:
     """Wait for the device."""
     if result.is_cuda:
         torch.cuda.synchronize()
-
-
-def check(ours: VoxelBackbone, peer: VoxelBackbone, frame: Callable[[], SparseTensor]) -> None:
-    """Make sure that features and gradients agree."""
-    results = []
-    for network in (ours, peer):
-        network = copy.deepcopy(network).eval()
-        volume = network(frame()).dense()
-        volume.square().mean().backward()
-        results.append([volume, *(parameter.grad for parameter in network.parameters())])
-    for own, other in zip(*results, strict=True):
-        scale = other.abs().max().clamp(min=1e-30)
-        torch.testing.assert_close(own / scale, other / scale, rtol=0, atol=1e-3)
 
 
 if __name__ == "__main__":

@@ -149,8 +149,8 @@ def test_no_second_derivative():
 def test_pieces_change_nothing(monkeypatch, geometry):
     conv, x = make_convolution(geometry), sparse(share=0.5, requires_grad=True)
     results = []
-    for values in (torch_engine.VALUES_AT_ONCE, 20):
-        monkeypatch.setattr(torch_engine, "VALUES_AT_ONCE", values)
+    for values in (torch_engine.VALUES_PER_THREAD, 20):
+        monkeypatch.setattr(torch_engine, "VALUES_PER_THREAD", values)
         y = conv(x).features
         results.append((y, *torch.autograd.grad(y.square().sum(), [x.features, conv.weight])))
     for whole, pieces in zip(*results, strict=True):

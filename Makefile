@@ -7,7 +7,7 @@ OFFICIAL_VENV := .venv-official
 OFFICIAL_STAMP := $(OFFICIAL_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench cost-table official-env parity clean
+.PHONY: help install demo test lint format bench cost-table student-study official-env parity clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ format: install ## format the code and fix what can be fixed
 
 bench: install ## run every benchmark, one after the other
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+student-study: install ## train students of other widths, depths and cells (resumable, about 30 minutes), for docs/cost.md
+	$(BIN)/python studies/which_student.py
 
 cost-table: install ## profile the eight networks and write docs/cost.md
 	$(BIN)/python docs/make_cost_table.py

@@ -84,7 +84,7 @@ def test_a_wrong_tap():
         make_callback(same, [Tapping(teacher="head.heatmap.1")]), steps=0,
     )  # fmt: skip
     refuse(
-        TapError, r"detecto: the student .* Nearest: 'detector'",
+        TapError, r"student_path='detecto': .* has 'detector'",
         make_callback(same, student_path="detecto"), steps=0,
     )  # fmt: skip
 

@@ -277,7 +277,7 @@ def test_other_classes():
 
 
 def test_a_student_that_is_elsewhere():
-    with pytest.raises(TapError, match=r"detecter: .* 'detector'"):
+    with pytest.raises(TapError, match=r"student_path='detecter': .* has 'detector'"):
         fit_once(TinyModule(), make_callback(student_path="detecter"))
 
 

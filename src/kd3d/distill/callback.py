@@ -27,7 +27,7 @@ from kd3d.distill.distilled_step import DistilledStep
 from kd3d.distill.objectives.base import Objective
 from kd3d.distill.splits import check_splits
 from kd3d.distill.step import when_complete
-from kd3d.distill.taps import find_module
+from kd3d.distill.taps import find_student
 from kd3d.distill.teacher import Teacher, TeacherMode, check_mode, load_teacher
 from kd3d.distill.teacher_check import TeacherScore, check_teacher, waymo_score
 from kd3d.distill.views import View, ViewedNetwork
@@ -188,7 +188,7 @@ class KDCallback(Callback):
         self._teacher = teacher = self._make_teacher(pl_module, trainer.strategy.root_device)
         check_objectives(self.objectives, teacher)
         student = ViewedNetwork(
-            find_module(pl_module, self.student_path, "student"),
+            find_student(pl_module, self.student_path),
             self.student_view,
             "student",
             [path for objective in self.objectives.values() for path in objective.student_taps],
@@ -258,7 +258,7 @@ class KDCallback(Callback):
     def _build_adapters(self, trainer: Any) -> None:  # noqa: ANN401 - either Lightning package
         """Build adapters, in time for checkpoints, data-parallel wrapping and optimisers."""
         channels = Channels(
-            find_module(self._module, self.student_path, "student"),
+            find_student(self._module, self.student_path),
             None if self._source is None else load_teacher(self._source),
             example_probe(self._module, trainer.strategy.root_device),
         )

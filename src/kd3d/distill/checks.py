@@ -122,10 +122,12 @@ def check_objectives(objectives: Mapping[str, Objective], teacher: Teacher | Non
     for name, objective in objectives.items():
         for method in objective.teacher_methods:
             if teacher is not None and not _offers(teacher, method):
+                by_view = " or pass teacher_view=View(decode=...)," if method == "decode" else ""
                 raise TeacherError(
                     f"the teacher ({type(teacher.network).__name__}) has no method {method}().",
                     where=f"objectives.{name}",
-                    hint="Add the method (see kd3d.distill.CenterDetector), or drop the objective.",
+                    hint=f"Add the method (see kd3d.distill.CenterDetector),{by_view} or drop the "
+                    "objective.",
                 )
         if any(parameter.requires_grad for parameter in objective.parameters()):
             raise ConfigError(

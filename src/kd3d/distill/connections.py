@@ -64,7 +64,7 @@ class Wiring:
             cells = (one.objective, one.student, one.teacher, one.comparison)
             table.add_row(*(Text("\n".join(lines)) for lines in cells))
         out = StringIO()
-        console = Console(file=out, width=width, color_system=None)
+        console = Console(file=out, width=width, color_system=None, force_jupyter=False)
         console.print("What distillation connects", highlight=False)
         console.print(table)
         for fact in self.facts:

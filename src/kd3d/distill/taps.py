@@ -12,7 +12,7 @@ from kd3d.distill.captured import Stamp, describe_tensor
 from kd3d.distill.first_run import COMPILED, FirstRun, is_compiled
 from kd3d.errors import TapError
 
-__all__ = ["Taps", "find_module", "forget_compiled"]
+__all__ = ["Taps", "find_module", "find_student", "forget_compiled"]
 
 
 def find_module(network: nn.Module, path: str, owner: str) -> nn.Module:
@@ -39,6 +39,24 @@ def find_module(network: nn.Module, path: str, owner: str) -> nn.Module:
         where=path,
         hint=f"Nearest: {', '.join(repr(name) for name in near)}." if near else None,
     )
+
+
+def find_student(module: nn.Module, path: str) -> nn.Module:
+    """Look up the detector inside a LightningModule.
+
+    Raises:
+        TapError: if there is no such module; names the module's children.
+    """
+    try:
+        return find_module(module, path, "student")
+    except TapError as error:
+        children = [repr(name) for name, _ in module.named_children()]
+        raise TapError(
+            error.what,
+            where=f"student_path={path!r}",
+            hint=f"{type(module).__name__} has {', '.join(children) or 'no children'}; "
+            "student_path='' is the module itself.",
+        ) from error
 
 
 def _uncompiled(path: str) -> str:

@@ -165,7 +165,16 @@ class Teacher:
     def _run(self, batch: Any, mode: TeacherMode) -> Outputs:  # noqa: ANN401
         self.viewed.taps.listen()
         with running_as(self.network, mode):
-            self.viewed.run(batch)
+            try:
+                self.viewed.run(batch)
+            except (TypeError, NotImplementedError, AttributeError, KeyError, IndexError) as error:
+                raise TeacherError(
+                    f"cannot be run on a batch ({type(batch).__name__}): "
+                    f"{type(error).__name__}: {error}",
+                    where=f"the teacher ({type(self.network).__name__})",
+                    hint="Say how it is called: teacher_view=View(call=lambda network, batch: ...)."
+                    " A LightningModule without forward() is no network; pass the one inside it.",
+                ) from error
         return self.viewed.read()
 
     @property

@@ -9,16 +9,20 @@ from pathlib import Path
 import torch
 
 
-def interleaved_medians(tasks: list[Callable[[], object]], repeats: int) -> list[float]:
+def interleaved_medians(
+    tasks: list[Callable[[], object]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
     """Give each task's median seconds; the tasks take turns, so that all meet the same noise."""
     times: list[list[float]] = [[] for _ in tasks]
     for task in tasks:
         task()
     for _ in range(repeats):
         for task, seconds in zip(tasks, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             task()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
     return [statistics.median(seconds) for seconds in times]
 
 

@@ -1,12 +1,15 @@
 """Small frames for the tests of records."""
 
-from collections.abc import Callable
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from kd3d.waymo import RawFrame, RawLabel, RawLaser, write_segment
+from kd3d.waymo import RawFrame, RawLabel, RawLaser, rays_of, write_segment
 
 
 def pose_of(roll, pitch, yaw, position):
@@ -40,9 +43,12 @@ def made_frame(
         ),
         labels=tuple(_label(generator, index) for index in range(labels)),
         no_label_zones=(generator.normal(0, 50, (4, 2)), generator.normal(0, 50, (3, 2))),
+        zone_ids=("zone-a", "zone-b"),
         location="location_sf",
         time_of_day="Day",
         weather="rain",
+        laser_object_counts={1: 7, 4: 2},
+        camera_object_counts={2: 3},
     )
 
 
@@ -72,14 +78,74 @@ def _label(generator, index) -> RawLabel:
         num_points=int(generator.integers(0, 500)),
         num_top_points=3,
         difficulty=2 * (index % 2),
+        tracking_difficulty=index % 3,
         speed=(1.5, -0.5),
+        speed_z=0.125,
+        acceleration=(0.5, -1.0, 0.25),
+        most_visible_camera=("", "FRONT", "SIDE_LEFT")[index % 3],
+        camera_synced_box=np.append(box, 0.5) if index % 3 else None,
     )
+
+
+def points_one_by_one(frame: RawFrame):
+    """Yield every point by the text of the format, one pixel at a time.
+
+    Each is x, y, z, intensity and elongation; sensor; return; range; in a no-label zone.
+    """
+    for laser in sorted(frame.lasers, key=lambda laser: laser.name):
+        for number, image in enumerate(laser.returns, start=1):
+            rays = rays_of(laser, *image.shape[:2])
+            for row, column in np.argwhere(image[..., 0] > 0):
+                distance, intensity, elongation, zone = image[row, column].astype(np.float64)
+                point = laser.extrinsic @ np.append(rays[row, column] * distance, 1)
+                if laser.pixel_pose is not None:
+                    pose = laser.pixel_pose[row, column].astype(np.float64)
+                    point = np.linalg.inv(frame.pose) @ pose_of(*pose[:3], pose[3:]) @ point
+                yield [*point[:3], intensity, elongation], laser.name, number, distance, zone == 1
 
 
 @pytest.fixture(scope="session")
 def make_frame() -> Callable[..., RawFrame]:
     """How to make a small frame."""
     return made_frame
+
+
+@pytest.fixture(scope="session")
+def slow_points() -> Callable[[RawFrame], Iterator[tuple]]:
+    """Every point of a frame, one pixel at a time."""
+    return points_one_by_one
+
+
+def same(one, other):
+    """Compare two values of dataclasses, tuples and arrays, to the last bit."""
+    if dataclasses.is_dataclass(one):
+        assert type(one) is type(other)
+        for entry in dataclasses.fields(one):
+            same(getattr(one, entry.name), getattr(other, entry.name))
+    elif isinstance(one, tuple):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            same(left, right)
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
+    else:
+        assert one == other
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[[object, object], None]:
+    """How to compare frames to the last bit."""
+    return same
+
+
+@pytest.fixture(scope="session")
+def fuzzer() -> ModuleType:
+    """The benchmark that damages records."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+        return importlib.import_module("fuzz_records")
 
 
 @pytest.fixture

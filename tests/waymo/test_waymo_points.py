@@ -10,39 +10,15 @@ from kd3d.waymo import LaserCalibration, azimuths_of, inclinations_of, rays_of, 
 from kd3d.waymo.points import points_of
 
 
-def points_one_by_one(frame):
-    """Yield every point by the text of the format, one pixel at a time."""
-    for laser in sorted(frame.lasers, key=lambda laser: laser.name):
-        for number, image in enumerate(laser.returns, start=1):
-            rays = rays_of(laser, *image.shape[:2])
-            for row, column in np.argwhere(image[..., 0] > 0):
-                distance, intensity, elongation, zone = image[row, column].astype(np.float64)
-                point = laser.extrinsic @ np.append(rays[row, column] * distance, 1)
-                if laser.pixel_pose is not None:
-                    pose = laser.pixel_pose[row, column].astype(np.float64)
-                    point = np.linalg.inv(frame.pose) @ pose_matrix(pose) @ point
-                yield [*point[:3], intensity, elongation], laser.name, number, distance, zone == 1
-
-
-def pose_matrix(pose):
-    roll, pitch, yaw = pose[:3]
-    cosines, sines = np.cos([roll, pitch, yaw]), np.sin([roll, pitch, yaw])
-    about_x = np.array([[1, 0, 0], [0, cosines[0], -sines[0]], [0, sines[0], cosines[0]]])
-    about_y = np.array([[cosines[1], 0, sines[1]], [0, 1, 0], [-sines[1], 0, cosines[1]]])
-    about_z = np.array([[cosines[2], -sines[2], 0], [sines[2], cosines[2], 0], [0, 0, 1]])
-    matrix = np.eye(4)
-    matrix[:3, :3] = about_z @ about_y @ about_x
-    matrix[:3, 3] = pose[3:]
-    return matrix
-
-
 # The larger motion makes the angles of a block differ by more than the series are good for.
 @pytest.mark.parametrize("motion", [0.002, 0.02, 1.0])
 @pytest.mark.parametrize("block", [5, 8_000])
-def test_points_equal_the_formula_pixel_by_pixel(make_frame, monkeypatch, motion, block):
+def test_points_equal_the_formula_pixel_by_pixel(
+    make_frame, slow_points, monkeypatch, motion, block
+):
     monkeypatch.setattr("kd3d.waymo.points._BLOCK", block)
     frame = make_frame(seed=4, motion=motion)
-    expected = [np.array(column) for column in zip(*points_one_by_one(frame), strict=True)]
+    expected = [np.array(column) for column in zip(*slow_points(frame), strict=True)]
     found = points_of(frame)
     assert found.points.dtype == np.float32
     np.testing.assert_allclose(found.points, expected[0], atol=2e-5, rtol=0)

@@ -1,4 +1,5 @@
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -60,8 +61,17 @@ def test_raw_frames_agree_with_the_official_reader(shared_data, name):
     assert frame.weather == expected["weather"]
     for label, official in zip(frame.labels, expected["laser_labels"], strict=True):
         assert label.id == official["id"]
+        assert label.waymo_type == official["type"]
+        assert label.box.tolist() == official["box"]
+        assert label.num_points == official["num_lidar_points_in_box"]
         assert label.num_top_points == official["num_top_lidar_points_in_box"]
-        assert list(label.speed) == official["speed"][:2]
+        assert label.difficulty == official["detection_difficulty_level"]
+        assert label.tracking_difficulty == official["tracking_difficulty_level"]
+        assert label.most_visible_camera == official["most_visible_camera_name"]
+        assert (label.camera_synced_box is not None) == official["has_camera_synced_box"]
+        assert [*label.speed, label.speed_z] == official["speed"]
+        assert list(label.acceleration) == official["accel"]
+    assert list(frame.zone_ids) == [zone["id"] for zone in expected["no_label_zones"]]
     for zone, official in zip(frame.no_label_zones, expected["no_label_zones"], strict=True):
         np.testing.assert_array_equal(zone, np.stack([official["x"], official["y"]], axis=1))
     official_by_name = {entry["name"]: entry for entry in expected["laser_calibrations"]}
@@ -136,6 +146,35 @@ def test_a_missing_return_has_no_points(message, name, number):
     np.testing.assert_array_equal(frame.return_index, whole.return_index[~gone])
 
 
+def test_the_second_return_of_top_needs_the_poses_of_the_first_only(message):
+    whole = decode(message)
+    message.lasers[0].ri_return1.ClearField("range_image_compressed")
+    frame = decode(message)
+    gone = (whole.laser == 1) & (whole.return_index == 1)
+    np.testing.assert_array_equal(frame.points, whole.points[~gone])
+    top = decode_raw_frame(message.SerializeToString(), "here").lasers[0]
+    assert (top.returns[0] == -1).all()
+    assert top.pixel_pose.shape == (4, 9, 6)
+
+
+def test_images_of_more_values_than_they_state(message):
+    whole = decode(message)
+    for laser in message.lasers:
+        values = matrix.inflate(laser.ri_return1.range_image_compressed, 4, "here")
+        first, rest = values.ravel()[:4], values.ravel()[4:]
+        shape = schema.MatrixShape(dims=values.shape)
+        parts = [schema.MatrixFloat(data=part.tobytes()) for part in (first, rest)]
+        parts.append(schema.MatrixFloat(shape=shape))
+        content = b"".join(part.SerializeToString() for part in parts)
+        for image in (laser.ri_return1, laser.ri_return2):
+            image.range_image_compressed = zlib.compress(content)
+    frame = decode(message)
+    for number in (1, 2):
+        part = frame.return_index == number
+        np.testing.assert_array_equal(frame.points[part], whole.points[whole.return_index == 1])
+        np.testing.assert_array_equal(frame.laser[part], whole.laser[whole.return_index == 1])
+
+
 def test_entries_of_sensors_without_data(message):
     for laser in message.lasers:
         laser.Clear()
@@ -178,6 +217,27 @@ def test_boxes_that_are_no_numbers(message):
         decode(message)
 
 
+def test_sizes_below_zero(message):
+    message.laser_labels[1].box.width = -1e-3
+    with pytest.raises(RecordError, match="record 5: box 1 has a negative size"):
+        decode(message)
+
+
+@pytest.mark.parametrize("field", ["detection_difficulty_level", "tracking_difficulty_level"])
+@pytest.mark.parametrize("level", [-1, 3])
+def test_difficulties_that_are_none(message, field, level):
+    setattr(message.laser_labels[0], field, level)
+    with pytest.raises(RecordError, match=r"label 'object-0': difficulty levels .* of 0, 1 and 2"):
+        decode(message)
+
+
+@pytest.mark.parametrize("field", ["num_lidar_points_in_box", "num_top_lidar_points_in_box"])
+def test_numbers_of_points_below_zero(message, field):
+    setattr(message.laser_labels[2], field, -4)
+    with pytest.raises(RecordError, match=r"label 'object-2': numbers of points .*-4.* below 0"):
+        decode(message)
+
+
 def damage_twice(message):
     message.lasers.append(message.lasers[0])
 
@@ -196,6 +256,14 @@ def damage_calibration_twice(message):
 
 def damage_beams(message):
     message.context.laser_calibrations[0].beam_inclinations.append(0.2)
+
+
+def damage_inclination(message):
+    message.context.laser_calibrations[0].beam_inclinations[2] = float("nan")
+
+
+def damage_bound(message):
+    message.context.laser_calibrations[1].beam_inclination_max = float("inf")
 
 
 def damage_extrinsic(message):
@@ -236,13 +304,15 @@ def damage_zone(message):
         (damage_calibration, "laser FRONT: range images but no calibration"),
         (damage_calibration_twice, "laser FRONT: calibration twice"),
         (damage_beams, "laser TOP: 4 rows but 5 beam inclinations"),
+        (damage_inclination, "laser TOP: a beam inclination is not a number or infinite"),
+        (damage_bound, "laser FRONT: a beam inclination is not a number or infinite"),
         (damage_extrinsic, "laser TOP, extrinsic: 3 values where"),
         (damage_rotation, "pose: not a rotation and a translation"),
         (damage_position, "pose: not a rotation and a translation"),
         (damage_no_pose, "no pose, which the points of TOP need"),
         (damage_second_shape, r"laser FRONT, return 2: shape \(4, 8, 4\) beside"),
         (damage_pose_shape, r"laser TOP: poses \(4, 8, 6\) beside an image"),
-        (damage_zone, "no-label zone zone-1: 4 x beside 3 y"),
+        (damage_zone, "no-label zone zone-b: 4 x beside 3 y"),
     ],
 )
 def test_parts_that_do_not_fit(message, damage, text):

@@ -167,3 +167,14 @@ def test_a_folder_in_the_way(tmp_path):
 
 def test_record_name():
     assert record_name(Path("a/b.tfrecord"), 3) == "a/b.tfrecord, record 3"
+
+
+def test_a_length_that_no_record_has_is_refused_though_the_file_is_large_enough(tmp_path):
+    path, length = tmp_path / "sparse.tfrecord", 2**28 + 1
+    header = struct.pack("<Q", length)
+    with path.open("wb") as sparse:
+        sparse.write(header + masked(header))
+        sparse.truncate(2**30)
+    for reader in (iterate_records, iterate_offsets):
+        with pytest.raises(RecordError, match="more than the 268435456 that any may have"):
+            next(reader(path))

@@ -18,6 +18,7 @@ from kd3d.waymo.raw import (
 )
 from kd3d.waymo.raw_reader import decode_raw_frame, decode_raw_labels
 from kd3d.waymo.reader import calibrations_of, decode_frame, read_frames, read_raw_frames
+from kd3d.waymo.skim import skim_record
 from kd3d.waymo.tfrecord import (
     RecordSpan,
     RecordWriter,
@@ -64,6 +65,7 @@ __all__ = [
     "record_name",
     "scan_offsets",
     "schema",
+    "skim_record",
     "write_objects",
     "write_segment",
 ]

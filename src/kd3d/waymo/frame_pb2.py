@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16kd3d/waymo/frame.proto\x12\nkd3d.waymo\"\xe7\x01\n\x05\x46rame\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.kd3d.waymo.Context\x12\x18\n\x10timestamp_micros\x18\x02 \x01(\x03\x12#\n\x04pose\x18\x03 \x01(\x0b\x32\x15.kd3d.waymo.Transform\x12!\n\x06lasers\x18\x05 \x03(\x0b\x32\x11.kd3d.waymo.Laser\x12\'\n\x0claser_labels\x18\x06 \x03(\x0b\x32\x11.kd3d.waymo.Label\x12-\n\x0eno_label_zones\x18\x07 \x03(\x0b\x32\x15.kd3d.waymo.Polygon2d\"\xbc\x01\n\x07\x43ontext\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x38\n\x12laser_calibrations\x18\x03 \x03(\x0b\x32\x1c.kd3d.waymo.LaserCalibration\x12(\n\x05stats\x18\x04 \x01(\x0b\x32\x19.kd3d.waymo.Context.Stats\x1a?\n\x05Stats\x12\x13\n\x0btime_of_day\x18\x02 \x01(\x0c\x12\x10\n\x08location\x18\x03 \x01(\x0c\x12\x0f\n\x07weather\x18\x04 \x01(\x0c\"\x1e\n\tTransform\x12\x11\n\ttransform\x18\x01 \x03(\x01\"\xa1\x01\n\x10LaserCalibration\x12\x0c\n\x04name\x18\x01 \x01(\x05\x12\x19\n\x11\x62\x65\x61m_inclinations\x18\x02 \x03(\x01\x12\x1c\n\x14\x62\x65\x61m_inclination_min\x18\x03 \x01(\x01\x12\x1c\n\x14\x62\x65\x61m_inclination_max\x18\x04 \x01(\x01\x12(\n\textrinsic\x18\x05 \x01(\x0b\x32\x15.kd3d.waymo.Transform\"m\n\x05Laser\x12\x0c\n\x04name\x18\x01 \x01(\x05\x12*\n\nri_return1\x18\x02 \x01(\x0b\x32\x16.kd3d.waymo.RangeImage\x12*\n\nri_return2\x18\x03 \x01(\x0b\x32\x16.kd3d.waymo.RangeImage\"w\n\nRangeImage\x12\x1e\n\x16range_image_compressed\x18\x02 \x01(\x0c\x12$\n\x1c\x63\x61mera_projection_compressed\x18\x03 \x01(\x0c\x12#\n\x1brange_image_pose_compressed\x18\x04 \x01(\x0c\"\x1b\n\x0bMatrixShape\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x05\"C\n\x0bMatrixFloat\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12&\n\x05shape\x18\x02 \x01(\x0b\x32\x17.kd3d.waymo.MatrixShape\"K\n\x13MatrixFloatElements\x12\x0c\n\x04\x64\x61ta\x18\x01 \x03(\x02\x12&\n\x05shape\x18\x02 \x01(\x0b\x32\x17.kd3d.waymo.MatrixShape\"C\n\x0bMatrixInt32\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12&\n\x05shape\x18\x02 \x01(\x0b\x32\x17.kd3d.waymo.MatrixShape\"-\n\tPolygon2d\x12\t\n\x01x\x18\x01 \x03(\x01\x12\t\n\x01y\x18\x02 \x03(\x01\x12\n\n\x02id\x18\x03 \x01(\x0c\"\x88\x03\n\x05Label\x12\"\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.kd3d.waymo.Label.Box\x12,\n\x08metadata\x18\x02 \x01(\x0b\x32\x1a.kd3d.waymo.Label.Metadata\x12\x0c\n\x04type\x18\x03 \x01(\x05\x12\n\n\x02id\x18\x04 \x01(\x0c\x12\"\n\x1a\x64\x65tection_difficulty_level\x18\x05 \x01(\x05\x12\x1f\n\x17num_lidar_points_in_box\x18\x07 \x01(\x05\x12#\n\x1bnum_top_lidar_points_in_box\x18\r \x01(\x05\x1a{\n\x03\x42ox\x12\x10\n\x08\x63\x65nter_x\x18\x01 \x01(\x01\x12\x10\n\x08\x63\x65nter_y\x18\x02 \x01(\x01\x12\x10\n\x08\x63\x65nter_z\x18\x03 \x01(\x01\x12\r\n\x05width\x18\x04 \x01(\x01\x12\x0e\n\x06length\x18\x05 \x01(\x01\x12\x0e\n\x06height\x18\x06 \x01(\x01\x12\x0f\n\x07heading\x18\x07 \x01(\x01\x1a,\n\x08Metadata\x12\x0f\n\x07speed_x\x18\x01 \x01(\x01\x12\x0f\n\x07speed_y\x18\x02 \x01(\x01\"\x8a\x01\n\x06Object\x12!\n\x06object\x18\x01 \x01(\x0b\x32\x11.kd3d.waymo.Label\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x18\n\x10overlap_with_nlz\x18\x03 \x01(\x08\x12\x14\n\x0c\x63ontext_name\x18\x04 \x01(\x0c\x12\x1e\n\x16\x66rame_timestamp_micros\x18\x05 \x01(\x03\".\n\x07Objects\x12#\n\x07objects\x18\x01 \x03(\x0b\x32\x12.kd3d.waymo.Object')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16kd3d/waymo/frame.proto\x12\nkd3d.waymo\"\xe7\x01\n\x05\x46rame\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.kd3d.waymo.Context\x12\x18\n\x10timestamp_micros\x18\x02 \x01(\x03\x12#\n\x04pose\x18\x03 \x01(\x0b\x32\x15.kd3d.waymo.Transform\x12!\n\x06lasers\x18\x05 \x03(\x0b\x32\x11.kd3d.waymo.Laser\x12\'\n\x0claser_labels\x18\x06 \x03(\x0b\x32\x11.kd3d.waymo.Label\x12-\n\x0eno_label_zones\x18\x07 \x03(\x0b\x32\x15.kd3d.waymo.Polygon2d\"\xf2\x02\n\x07\x43ontext\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x38\n\x12laser_calibrations\x18\x03 \x03(\x0b\x32\x1c.kd3d.waymo.LaserCalibration\x12(\n\x05stats\x18\x04 \x01(\x0b\x32\x19.kd3d.waymo.Context.Stats\x1a\xf4\x01\n\x05Stats\x12\x42\n\x13laser_object_counts\x18\x01 \x03(\x0b\x32%.kd3d.waymo.Context.Stats.ObjectCount\x12\x13\n\x0btime_of_day\x18\x02 \x01(\x0c\x12\x10\n\x08location\x18\x03 \x01(\x0c\x12\x0f\n\x07weather\x18\x04 \x01(\x0c\x12\x43\n\x14\x63\x61mera_object_counts\x18\x05 \x03(\x0b\x32%.kd3d.waymo.Context.Stats.ObjectCount\x1a*\n\x0bObjectCount\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\x1e\n\tTransform\x12\x11\n\ttransform\x18\x01 \x03(\x01\"\xa1\x01\n\x10LaserCalibration\x12\x0c\n\x04name\x18\x01 \x01(\x05\x12\x19\n\x11\x62\x65\x61m_inclinations\x18\x02 \x03(\x01\x12\x1c\n\x14\x62\x65\x61m_inclination_min\x18\x03 \x01(\x01\x12\x1c\n\x14\x62\x65\x61m_inclination_max\x18\x04 \x01(\x01\x12(\n\textrinsic\x18\x05 \x01(\x0b\x32\x15.kd3d.waymo.Transform\"m\n\x05Laser\x12\x0c\n\x04name\x18\x01 \x01(\x05\x12*\n\nri_return1\x18\x02 \x01(\x0b\x32\x16.kd3d.waymo.RangeImage\x12*\n\nri_return2\x18\x03 \x01(\x0b\x32\x16.kd3d.waymo.RangeImage\"w\n\nRangeImage\x12\x1e\n\x16range_image_compressed\x18\x02 \x01(\x0c\x12$\n\x1c\x63\x61mera_projection_compressed\x18\x03 \x01(\x0c\x12#\n\x1brange_image_pose_compressed\x18\x04 \x01(\x0c\"\x1b\n\x0bMatrixShape\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x05\"C\n\x0bMatrixFloat\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12&\n\x05shape\x18\x02 \x01(\x0b\x32\x17.kd3d.waymo.MatrixShape\"K\n\x13MatrixFloatElements\x12\x0c\n\x04\x64\x61ta\x18\x01 \x03(\x02\x12&\n\x05shape\x18\x02 \x01(\x0b\x32\x17.kd3d.waymo.MatrixShape\"C\n\x0bMatrixInt32\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12&\n\x05shape\x18\x02 \x01(\x0b\x32\x17.kd3d.waymo.MatrixShape\"-\n\tPolygon2d\x12\t\n\x01x\x18\x01 \x03(\x01\x12\t\n\x01y\x18\x02 \x03(\x01\x12\n\n\x02id\x18\x03 \x01(\x0c\"\xc3\x04\n\x05Label\x12\"\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.kd3d.waymo.Label.Box\x12,\n\x08metadata\x18\x02 \x01(\x0b\x32\x1a.kd3d.waymo.Label.Metadata\x12\x0c\n\x04type\x18\x03 \x01(\x05\x12\n\n\x02id\x18\x04 \x01(\x0c\x12\"\n\x1a\x64\x65tection_difficulty_level\x18\x05 \x01(\x05\x12!\n\x19tracking_difficulty_level\x18\x06 \x01(\x05\x12\x1f\n\x17num_lidar_points_in_box\x18\x07 \x01(\x05\x12 \n\x18most_visible_camera_name\x18\x0b \x01(\x0c\x12\x30\n\x11\x63\x61mera_synced_box\x18\x0c \x01(\x0b\x32\x15.kd3d.waymo.Label.Box\x12#\n\x1bnum_top_lidar_points_in_box\x18\r \x01(\x05\x1a{\n\x03\x42ox\x12\x10\n\x08\x63\x65nter_x\x18\x01 \x01(\x01\x12\x10\n\x08\x63\x65nter_y\x18\x02 \x01(\x01\x12\x10\n\x08\x63\x65nter_z\x18\x03 \x01(\x01\x12\r\n\x05width\x18\x04 \x01(\x01\x12\x0e\n\x06length\x18\x05 \x01(\x01\x12\x0e\n\x06height\x18\x06 \x01(\x01\x12\x0f\n\x07heading\x18\x07 \x01(\x01\x1ap\n\x08Metadata\x12\x0f\n\x07speed_x\x18\x01 \x01(\x01\x12\x0f\n\x07speed_y\x18\x02 \x01(\x01\x12\x0f\n\x07\x61\x63\x63\x65l_x\x18\x03 \x01(\x01\x12\x0f\n\x07\x61\x63\x63\x65l_y\x18\x04 \x01(\x01\x12\x0f\n\x07speed_z\x18\x05 \x01(\x01\x12\x0f\n\x07\x61\x63\x63\x65l_z\x18\x06 \x01(\x01\"\x8a\x01\n\x06Object\x12!\n\x06object\x18\x01 \x01(\x0b\x32\x11.kd3d.waymo.Label\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x18\n\x10overlap_with_nlz\x18\x03 \x01(\x08\x12\x14\n\x0c\x63ontext_name\x18\x04 \x01(\x0c\x12\x1e\n\x16\x66rame_timestamp_micros\x18\x05 \x01(\x03\".\n\x07Objects\x12#\n\x07objects\x18\x01 \x03(\x0b\x32\x12.kd3d.waymo.Object')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,35 +24,37 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_FRAME']._serialized_start=39
   _globals['_FRAME']._serialized_end=270
   _globals['_CONTEXT']._serialized_start=273
-  _globals['_CONTEXT']._serialized_end=461
-  _globals['_CONTEXT_STATS']._serialized_start=398
-  _globals['_CONTEXT_STATS']._serialized_end=461
-  _globals['_TRANSFORM']._serialized_start=463
-  _globals['_TRANSFORM']._serialized_end=493
-  _globals['_LASERCALIBRATION']._serialized_start=496
-  _globals['_LASERCALIBRATION']._serialized_end=657
-  _globals['_LASER']._serialized_start=659
-  _globals['_LASER']._serialized_end=768
-  _globals['_RANGEIMAGE']._serialized_start=770
-  _globals['_RANGEIMAGE']._serialized_end=889
-  _globals['_MATRIXSHAPE']._serialized_start=891
-  _globals['_MATRIXSHAPE']._serialized_end=918
-  _globals['_MATRIXFLOAT']._serialized_start=920
-  _globals['_MATRIXFLOAT']._serialized_end=987
-  _globals['_MATRIXFLOATELEMENTS']._serialized_start=989
-  _globals['_MATRIXFLOATELEMENTS']._serialized_end=1064
-  _globals['_MATRIXINT32']._serialized_start=1066
-  _globals['_MATRIXINT32']._serialized_end=1133
-  _globals['_POLYGON2D']._serialized_start=1135
-  _globals['_POLYGON2D']._serialized_end=1180
-  _globals['_LABEL']._serialized_start=1183
-  _globals['_LABEL']._serialized_end=1575
-  _globals['_LABEL_BOX']._serialized_start=1406
-  _globals['_LABEL_BOX']._serialized_end=1529
-  _globals['_LABEL_METADATA']._serialized_start=1531
-  _globals['_LABEL_METADATA']._serialized_end=1575
-  _globals['_OBJECT']._serialized_start=1578
-  _globals['_OBJECT']._serialized_end=1716
-  _globals['_OBJECTS']._serialized_start=1718
-  _globals['_OBJECTS']._serialized_end=1764
+  _globals['_CONTEXT']._serialized_end=643
+  _globals['_CONTEXT_STATS']._serialized_start=399
+  _globals['_CONTEXT_STATS']._serialized_end=643
+  _globals['_CONTEXT_STATS_OBJECTCOUNT']._serialized_start=601
+  _globals['_CONTEXT_STATS_OBJECTCOUNT']._serialized_end=643
+  _globals['_TRANSFORM']._serialized_start=645
+  _globals['_TRANSFORM']._serialized_end=675
+  _globals['_LASERCALIBRATION']._serialized_start=678
+  _globals['_LASERCALIBRATION']._serialized_end=839
+  _globals['_LASER']._serialized_start=841
+  _globals['_LASER']._serialized_end=950
+  _globals['_RANGEIMAGE']._serialized_start=952
+  _globals['_RANGEIMAGE']._serialized_end=1071
+  _globals['_MATRIXSHAPE']._serialized_start=1073
+  _globals['_MATRIXSHAPE']._serialized_end=1100
+  _globals['_MATRIXFLOAT']._serialized_start=1102
+  _globals['_MATRIXFLOAT']._serialized_end=1169
+  _globals['_MATRIXFLOATELEMENTS']._serialized_start=1171
+  _globals['_MATRIXFLOATELEMENTS']._serialized_end=1246
+  _globals['_MATRIXINT32']._serialized_start=1248
+  _globals['_MATRIXINT32']._serialized_end=1315
+  _globals['_POLYGON2D']._serialized_start=1317
+  _globals['_POLYGON2D']._serialized_end=1362
+  _globals['_LABEL']._serialized_start=1365
+  _globals['_LABEL']._serialized_end=1944
+  _globals['_LABEL_BOX']._serialized_start=1707
+  _globals['_LABEL_BOX']._serialized_end=1830
+  _globals['_LABEL_METADATA']._serialized_start=1832
+  _globals['_LABEL_METADATA']._serialized_end=1944
+  _globals['_OBJECT']._serialized_start=1947
+  _globals['_OBJECT']._serialized_end=2085
+  _globals['_OBJECTS']._serialized_start=2087
+  _globals['_OBJECTS']._serialized_end=2133
 # @@protoc_insertion_point(module_scope)

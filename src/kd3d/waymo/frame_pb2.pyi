@@ -24,14 +24,25 @@ class Frame(_message.Message):
 class Context(_message.Message):
     __slots__ = ("name", "laser_calibrations", "stats")
     class Stats(_message.Message):
-        __slots__ = ("time_of_day", "location", "weather")
+        __slots__ = ("laser_object_counts", "time_of_day", "location", "weather", "camera_object_counts")
+        class ObjectCount(_message.Message):
+            __slots__ = ("type", "count")
+            TYPE_FIELD_NUMBER: _ClassVar[int]
+            COUNT_FIELD_NUMBER: _ClassVar[int]
+            type: int
+            count: int
+            def __init__(self, type: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+        LASER_OBJECT_COUNTS_FIELD_NUMBER: _ClassVar[int]
         TIME_OF_DAY_FIELD_NUMBER: _ClassVar[int]
         LOCATION_FIELD_NUMBER: _ClassVar[int]
         WEATHER_FIELD_NUMBER: _ClassVar[int]
+        CAMERA_OBJECT_COUNTS_FIELD_NUMBER: _ClassVar[int]
+        laser_object_counts: _containers.RepeatedCompositeFieldContainer[Context.Stats.ObjectCount]
         time_of_day: bytes
         location: bytes
         weather: bytes
-        def __init__(self, time_of_day: _Optional[bytes] = ..., location: _Optional[bytes] = ..., weather: _Optional[bytes] = ...) -> None: ...
+        camera_object_counts: _containers.RepeatedCompositeFieldContainer[Context.Stats.ObjectCount]
+        def __init__(self, laser_object_counts: _Optional[_Iterable[_Union[Context.Stats.ObjectCount, _Mapping]]] = ..., time_of_day: _Optional[bytes] = ..., location: _Optional[bytes] = ..., weather: _Optional[bytes] = ..., camera_object_counts: _Optional[_Iterable[_Union[Context.Stats.ObjectCount, _Mapping]]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     LASER_CALIBRATIONS_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
@@ -121,7 +132,7 @@ class Polygon2d(_message.Message):
     def __init__(self, x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., id: _Optional[bytes] = ...) -> None: ...
 
 class Label(_message.Message):
-    __slots__ = ("box", "metadata", "type", "id", "detection_difficulty_level", "num_lidar_points_in_box", "num_top_lidar_points_in_box")
+    __slots__ = ("box", "metadata", "type", "id", "detection_difficulty_level", "tracking_difficulty_level", "num_lidar_points_in_box", "most_visible_camera_name", "camera_synced_box", "num_top_lidar_points_in_box")
     class Box(_message.Message):
         __slots__ = ("center_x", "center_y", "center_z", "width", "length", "height", "heading")
         CENTER_X_FIELD_NUMBER: _ClassVar[int]
@@ -140,27 +151,41 @@ class Label(_message.Message):
         heading: float
         def __init__(self, center_x: _Optional[float] = ..., center_y: _Optional[float] = ..., center_z: _Optional[float] = ..., width: _Optional[float] = ..., length: _Optional[float] = ..., height: _Optional[float] = ..., heading: _Optional[float] = ...) -> None: ...
     class Metadata(_message.Message):
-        __slots__ = ("speed_x", "speed_y")
+        __slots__ = ("speed_x", "speed_y", "accel_x", "accel_y", "speed_z", "accel_z")
         SPEED_X_FIELD_NUMBER: _ClassVar[int]
         SPEED_Y_FIELD_NUMBER: _ClassVar[int]
+        ACCEL_X_FIELD_NUMBER: _ClassVar[int]
+        ACCEL_Y_FIELD_NUMBER: _ClassVar[int]
+        SPEED_Z_FIELD_NUMBER: _ClassVar[int]
+        ACCEL_Z_FIELD_NUMBER: _ClassVar[int]
         speed_x: float
         speed_y: float
-        def __init__(self, speed_x: _Optional[float] = ..., speed_y: _Optional[float] = ...) -> None: ...
+        accel_x: float
+        accel_y: float
+        speed_z: float
+        accel_z: float
+        def __init__(self, speed_x: _Optional[float] = ..., speed_y: _Optional[float] = ..., accel_x: _Optional[float] = ..., accel_y: _Optional[float] = ..., speed_z: _Optional[float] = ..., accel_z: _Optional[float] = ...) -> None: ...
     BOX_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     DETECTION_DIFFICULTY_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    TRACKING_DIFFICULTY_LEVEL_FIELD_NUMBER: _ClassVar[int]
     NUM_LIDAR_POINTS_IN_BOX_FIELD_NUMBER: _ClassVar[int]
+    MOST_VISIBLE_CAMERA_NAME_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_SYNCED_BOX_FIELD_NUMBER: _ClassVar[int]
     NUM_TOP_LIDAR_POINTS_IN_BOX_FIELD_NUMBER: _ClassVar[int]
     box: Label.Box
     metadata: Label.Metadata
     type: int
     id: bytes
     detection_difficulty_level: int
+    tracking_difficulty_level: int
     num_lidar_points_in_box: int
+    most_visible_camera_name: bytes
+    camera_synced_box: Label.Box
     num_top_lidar_points_in_box: int
-    def __init__(self, box: _Optional[_Union[Label.Box, _Mapping]] = ..., metadata: _Optional[_Union[Label.Metadata, _Mapping]] = ..., type: _Optional[int] = ..., id: _Optional[bytes] = ..., detection_difficulty_level: _Optional[int] = ..., num_lidar_points_in_box: _Optional[int] = ..., num_top_lidar_points_in_box: _Optional[int] = ...) -> None: ...
+    def __init__(self, box: _Optional[_Union[Label.Box, _Mapping]] = ..., metadata: _Optional[_Union[Label.Metadata, _Mapping]] = ..., type: _Optional[int] = ..., id: _Optional[bytes] = ..., detection_difficulty_level: _Optional[int] = ..., tracking_difficulty_level: _Optional[int] = ..., num_lidar_points_in_box: _Optional[int] = ..., most_visible_camera_name: _Optional[bytes] = ..., camera_synced_box: _Optional[_Union[Label.Box, _Mapping]] = ..., num_top_lidar_points_in_box: _Optional[int] = ...) -> None: ...
 
 class Object(_message.Message):
     __slots__ = ("object", "score", "overlap_with_nlz", "context_name", "frame_timestamp_micros")

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd3d.waymo.range_image import azimuths_of, inclinations_of
-from kd3d.waymo.raw import LaserCalibration, RawFrame, RawLaser
+from kd3d.waymo.raw import LaserCalibration, RawFrame
 
-__all__ = ["Points", "points_of"]
+__all__ = ["Motion", "PointBuffer", "Points", "points_of"]
 
 _BLOCK = 16_000  # points worked on at a time, so that temporaries stay in the processor's cache
 _SMALL_ANGLE = 0.1  # radians; below it the series in _sin_cos are exact to 1e-10
@@ -52,52 +52,92 @@ def points_of(frame: RawFrame) -> Points:
     Returns:
         One entry per pixel with a range above 0.
     """
-    lasers = sorted(frame.lasers, key=lambda laser: laser.name)
-    pixels = [[np.flatnonzero(image[..., 0] > 0) for image in laser.returns] for laser in lasers]
-    count = sum(len(part) for parts in pixels for part in parts)
-    result = Points(
-        np.empty((count, 5), np.float32),
-        np.empty(count, np.uint8),
-        np.empty(count, np.uint8),
-        np.empty(count, np.float32),
-        np.empty(count, np.bool_),
-    )
-    start = 0
-    for laser, parts in zip(lasers, pixels, strict=True):
-        stop = start + sum(len(part) for part in parts)
-        _fill(result.rows(slice(start, stop)), laser, parts, frame.pose)
-        start = stop
-    return result
+    sizes = (image[..., 0].size for laser in frame.lasers for image in laser.returns)
+    buffer = PointBuffer(sum(sizes))
+    for laser in sorted(frame.lasers, key=lambda laser: laser.name):
+        motion = None if laser.pixel_pose is None else Motion(laser.pixel_pose, frame.pose)
+        for number, image in enumerate(laser.returns, start=1):
+            buffer.add(laser, number, image, motion)
+    return buffer.finish()
 
 
-def _fill(
-    target: Points, laser: RawLaser, pixels: list[NDArray[np.intp]], pose: NDArray[np.float64]
-) -> None:
-    if not len(target.points):
-        return
-    rays = _Rays(laser, *laser.returns[0].shape[:2])
-    motion = None if laser.pixel_pose is None else _Motion(laser.pixel_pose, pose)
-    target.laser[:] = laser.name
-    start = 0
-    for number, (image, part) in enumerate(zip(laser.returns, pixels, strict=True), start=1):
-        target.return_index[start : start + len(part)] = number
-        for first in range(0, len(part), _BLOCK):
-            block = part[first : first + _BLOCK]
-            rows = target.rows(slice(start, start + len(block)))
+class PointBuffer:
+    """Collects the points of a frame, image by image.
+
+    Args:
+        expected: about how many points there will be at most. Memory that they do not fill is
+            never touched, and given back at the end.
+    """
+
+    def __init__(self, expected: int) -> None:
+        self._points = _room_for(expected)
+        self._count = 0
+
+    def add(
+        self,
+        laser: LaserCalibration,
+        number: int,
+        image: NDArray[np.float32],
+        motion: "Motion | None" = None,
+    ) -> None:
+        """Add the points of an image.
+
+        Args:
+            laser: the sensor.
+            number: 1 or 2, the return.
+            image: ``[H, W, 4]``.
+            motion: the vehicle's motion during the sweep, for TOP.
+        """
+        pixels = np.flatnonzero(image[..., 0] > 0)
+        if not len(pixels):
+            return
+        start, stop = self._count, self._count + len(pixels)
+        self._make_room(stop)
+        self._points.laser[start:stop] = laser.name
+        self._points.return_index[start:stop] = number
+        rays = _Rays(laser, *image.shape[:2])
+        for first in range(0, len(pixels), _BLOCK):
+            block = pixels[first : first + _BLOCK]
+            rows = self._points.rows(slice(start + first, start + first + len(block)))
             _copy_channels(rows, _pixels_of(image, block))
             xyz = rays.points(block, rows.range)
             if motion is not None:
                 xyz = motion.undo(xyz, block)
             for axis, values in enumerate(xyz):
                 rows.points[:, axis] = values
-            start += len(block)
+        self._count = stop
+
+    def finish(self) -> Points:
+        """Return the points; the buffer is empty after that."""
+        points, self._points = self._points, _room_for(0)
+        for values in points:  # nobody else has seen these arrays
+            values.resize((self._count, *values.shape[1:]), refcheck=False)
+        self._count = 0
+        return points
+
+    def _make_room(self, count: int) -> None:
+        if count <= len(self._points.points):
+            return
+        larger = _room_for(2 * count)
+        for old, new in zip(self._points, larger, strict=True):
+            new[: self._count] = old[: self._count]
+        self._points = larger
+
+
+def _room_for(count: int) -> Points:
+    return Points(
+        np.empty((count, 5), np.float32),
+        np.empty(count, np.uint8),
+        np.empty(count, np.uint8),
+        np.empty(count, np.float32),
+        np.empty(count, np.bool_),
+    )
 
 
 def _pixels_of(image: NDArray[np.float32], pixels: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return ``[K, C]``, the channels of some pixels.
 
-    An inflated image lies where its stream put it, often not at a multiple of four bytes; numpy
-    would copy all of it to an aligned place first. As opaque bytes it is taken as it lies.
+    A pixel is taken as one block of bytes, not channel by channel.
     """
     channels = image.shape[2]
     opaque = image.reshape(-1, channels).view(f"V{image.itemsize * channels}")
@@ -142,7 +182,7 @@ class _Rays:
         ]
 
 
-class _Motion:
+class Motion:
     """The vehicle's motion during a sweep.
 
     Args:

@@ -1,11 +1,13 @@
 """What a record says while its points are still range images."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "DIFFICULTIES",
     "LASER_NAMES",
     "TOP",
     "LaserCalibration",
@@ -20,6 +22,9 @@ LASER_NAMES = {1: "TOP", 2: "FRONT", 3: "SIDE_LEFT", 4: "SIDE_RIGHT", 5: "REAR"}
 
 #: The number of the roof sensor, the only one with a pose for every pixel.
 TOP = 1
+
+#: A label's difficulty: not annotated, level 1, level 2 (hard).
+DIFFICULTIES = frozenset({0, 1, 2})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,6 +67,8 @@ class RawLaser(LaserCalibration):
 class RawLabel:
     """One labelled object.
 
+    What a record does not say is 0, empty or ``None``.
+
     Attributes:
         box: ``[7]`` float64 (x, y, z of the centre, length, width, height, heading) in the vehicle
             frame; metres, radians.
@@ -69,8 +76,13 @@ class RawLabel:
         id: the object's name, stable over a segment.
         num_points: points of all sensors in the box.
         num_top_points: points of TOP in the box.
-        difficulty: 0 not annotated, 1, or 2 (hard).
-        speed: (x, y) in metres per second.
+        difficulty: for detection: 0 not annotated, 1, or 2 (hard).
+        tracking_difficulty: the same for tracking.
+        speed: (x, y) in metres per second, as the record says.
+        speed_z: upwards, metres per second.
+        acceleration: (x, y, z) in metres per second squared.
+        most_visible_camera: the camera that sees it best, such as ``FRONT``.
+        camera_synced_box: ``[7]`` float64, like ``box``, at the exposure of that camera.
     """
 
     box: NDArray[np.float64]
@@ -79,7 +91,12 @@ class RawLabel:
     num_points: int = 0
     num_top_points: int = 0
     difficulty: int = 0
+    tracking_difficulty: int = 0
     speed: tuple[float, float] = (0.0, 0.0)
+    speed_z: float = 0.0
+    acceleration: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    most_visible_camera: str = ""
+    camera_synced_box: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +125,12 @@ class RawFrame:
         lasers: the calibrated sensors, in any order, each at most once.
         labels: the labelled objects.
         no_label_zones: polygons ``[K, 2]`` float64, global x and y in metres.
+        zone_ids: names of the zones, one each; empty to have them numbered when written.
         location: for example ``location_sf``.
         time_of_day: ``Day``, ``Dawn/Dusk`` or ``Night``.
         weather: ``sunny`` or ``rain``.
+        laser_object_counts: objects that LiDAR labels show, by type.
+        camera_object_counts: objects that camera labels show, by type.
     """
 
     context_name: str
@@ -119,6 +139,9 @@ class RawFrame:
     lasers: tuple[RawLaser, ...] = ()
     labels: tuple[RawLabel, ...] = ()
     no_label_zones: tuple[NDArray[np.float64], ...] = ()
+    zone_ids: tuple[str, ...] = ()
     location: str = ""
     time_of_day: str = ""
     weather: str = ""
+    laser_object_counts: Mapping[int, int] = field(default_factory=dict)
+    camera_object_counts: Mapping[int, int] = field(default_factory=dict)

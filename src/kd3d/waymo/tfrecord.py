@@ -9,14 +9,16 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import google_crc32c
 from typing_extensions import Self
 
-from kd3d.errors import DatasetError, OutputError, RecordError
+from kd3d.errors import OutputError, RecordError
+from kd3d.storage import Stamp, open_stored
 
 __all__ = [
+    "PAYLOAD_START",
     "RecordSpan",
     "RecordWriter",
     "iterate_offsets",
@@ -28,7 +30,11 @@ __all__ = [
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
+PAYLOAD_START = _HEADER.size
+"""From a record's first framing byte to its payload, in bytes."""
 _OVERHEAD = _HEADER.size + _FOOTER.size
+_LONGEST = 2**28
+"""No record is longer, in bytes (Waymo's have about 5 MB): a forged length takes no memory."""
 _COPY_AGAIN = "Copy or download the file again."
 
 
@@ -55,12 +61,11 @@ def iterate_offsets(path: str | os.PathLike[str]) -> Iterator[RecordSpan]:
         RecordError: a length is wrong or the file ends too early; the records before have been
             yielded.
     """
-    with _open(path) as file:
-        size = file.seek(0, os.SEEK_END)
+    with open_stored(path) as file:
         offset = number = 0
-        while offset < size:
-            file.seek(offset)
-            length = _checked_length(file.read(_HEADER.size), size, offset, path, number)
+        while offset < file.size:
+            (header,) = file.read_parts(offset, _HEADER.size)
+            length = _checked_length(header, file.size, offset, path, number)
             yield RecordSpan(offset, length)
             offset += _OVERHEAD + length
             number += 1
@@ -78,32 +83,38 @@ def read_record(
     verify: bool = True,
     *,
     number: int | None = None,
+    expected: Stamp | None = None,
 ) -> bytes:
     """Read one record whose place is known.
 
     Args:
-        path: a local file, or a URL that fsspec opens.
+        path: a local file, or a URL that fsspec opens, of which one byte range is read.
         offset: offset of the record's first framing byte, as `scan_offsets` gives it.
         length: length of the payload, as `scan_offsets` gives it.
         verify: check the payload's checksum. The length's is always checked.
         number: the record's number, for messages.
+        expected: what a remote file must look like.
 
     Raises:
-        DatasetError: the file cannot be opened.
+        DatasetError: the file cannot be opened, or is remote and changed.
         RecordError: the record does not lie there, ends too early, or a checksum is wrong.
     """
-    with _open(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(offset)
-        place = number if number is not None else f"at byte {offset}"
-        found = _checked_length(file.read(_HEADER.size), size, offset, path, place)
-        if found != length:
-            raise RecordError(
-                f"the record has {found} bytes where {length} were expected.",
-                where=f"{os.fspath(path)}, record {place}",
-                hint="The file changed since it was indexed: scan its offsets again.",
-            )
-        return _read_payload(file, length, verify, path, place)
+    place = number if number is not None else f"at byte {offset}"
+    with open_stored(path, expected) as file:
+        header, payload, footer = file.read_parts(offset, _HEADER.size, length, _FOOTER.size)
+        try:
+            found = _checked_length(header, file.size, offset, path, place)
+            if found != length:
+                raise RecordError(
+                    f"the record has {found} bytes where {length} were expected.",
+                    where=f"{os.fspath(path)}, record {place}",
+                    hint="The file changed since it was indexed: scan its offsets again.",
+                )
+            _check_payload(payload, footer, length, verify, path, place)
+        except RecordError:
+            file.refuse_change()
+            raise
+    return payload
 
 
 def iterate_records(path: str | os.PathLike[str], *, verify: bool = True) -> Iterator[bytes]:
@@ -118,13 +129,14 @@ def iterate_records(path: str | os.PathLike[str], *, verify: bool = True) -> Ite
         RecordError: a checksum is wrong or the file ends too early; the records before have been
             yielded.
     """
-    with _open(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    with open_stored(path) as file:
         offset = number = 0
-        while offset < size:
-            length = _checked_length(file.read(_HEADER.size), size, offset, path, number)
-            yield _read_payload(file, length, verify, path, number)
+        while offset < file.size:
+            (header,) = file.read_parts(offset, _HEADER.size)
+            length = _checked_length(header, file.size, offset, path, number)
+            payload, footer = file.read_parts(offset + _HEADER.size, length, _FOOTER.size)
+            _check_payload(payload, footer, length, verify, path, number)
+            yield payload
             offset += _OVERHEAD + length
             number += 1
 
@@ -191,21 +203,6 @@ class RecordWriter:
         )
 
 
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
-    name = os.fspath(path)
-    try:
-        if "://" not in name:
-            return Path(name).open("rb")
-        import fsspec
-
-        remote: BinaryIO = fsspec.open(name, "rb").open()
-        return remote
-    except (OSError, ImportError, ValueError) as error:
-        raise DatasetError(
-            f"cannot be opened ({error}).", where=name, hint="Check the path and its permissions."
-        ) from error
-
-
 def _checked_length(
     header: bytes, size: int, offset: int, path: str | os.PathLike[str], place: int | str
 ) -> int:
@@ -226,14 +223,23 @@ def _checked_length(
             where=where,
             hint=_COPY_AGAIN,
         )
+    if length > _LONGEST:
+        raise RecordError(
+            f"the record claims {length} bytes, more than the {_LONGEST} that any may have.",
+            where=where,
+            hint="The file is corrupt or no file of Waymo frames. " + _COPY_AGAIN,
+        )
     return int(length)
 
 
-def _read_payload(
-    file: BinaryIO, length: int, verify: bool, path: str | os.PathLike[str], place: int | str
-) -> bytes:
-    payload = file.read(length)
-    footer = file.read(_FOOTER.size)
+def _check_payload(
+    payload: bytes,
+    footer: bytes,
+    length: int,
+    verify: bool,
+    path: str | os.PathLike[str],
+    place: int | str,
+) -> None:
     where = f"{os.fspath(path)}, record {place}"
     if len(payload) < length or len(footer) < _FOOTER.size:
         raise RecordError("the file ends inside the record.", where=where, hint=_COPY_AGAIN)
@@ -241,7 +247,6 @@ def _read_payload(
         raise RecordError(
             "the checksum of the record's content is wrong.", where=where, hint=_COPY_AGAIN
         )
-    return payload
 
 
 def _masked_crc(content: bytes) -> int:

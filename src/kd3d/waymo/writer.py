@@ -1,7 +1,7 @@
 """Frames to records: the inverse of `kd3d.waymo.reader`."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -58,19 +58,18 @@ def encode_frame(frame: RawFrame) -> bytes:
             name=frame.context_name.encode(),
             laser_calibrations=[_calibration(laser) for laser in frame.lasers],
             stats=schema.Context.Stats(
+                laser_object_counts=_counts(frame.laser_object_counts),
                 time_of_day=frame.time_of_day.encode(),
                 location=frame.location.encode(),
                 weather=frame.weather.encode(),
+                camera_object_counts=_counts(frame.camera_object_counts),
             ),
         ),
         timestamp_micros=frame.timestamp_micros,
         pose=_transform(frame.pose, "the frame's pose"),
         lasers=[_laser(laser) for laser in frame.lasers],
         laser_labels=[_label(label) for label in frame.labels],
-        no_label_zones=[
-            schema.Polygon2d(x=zone[:, 0], y=zone[:, 1], id=b"zone-%d" % index)
-            for index, zone in enumerate(frame.no_label_zones)
-        ],
+        no_label_zones=_zones(frame),
     )
     return message.SerializeToString(deterministic=True)
 
@@ -126,11 +125,10 @@ def _check_images(laser: RawLaser) -> None:
             hint="Give one inclination per row.",
         )
     pose = laser.pixel_pose
-    if laser.name != TOP and pose is None:
-        return
-    if laser.name == TOP and not shapes and pose is None:
-        return
-    if laser.name != TOP or pose is None or not shapes or pose.shape != (*shapes[0][:2], 6):
+    needed = laser.name == TOP and any((image[..., 0] > 0).any() for image in laser.returns)
+    allowed = laser.name == TOP and bool(shapes)
+    fits = allowed and pose is not None and pose.shape == (*shapes[0][:2], 6)
+    if not fits and (needed or pose is not None):
         raise InputError(
             f"pixel_pose is {'absent' if pose is None else pose.shape} beside {shapes}.",
             where=where,
@@ -138,30 +136,66 @@ def _check_images(laser: RawLaser) -> None:
         )
 
 
-def _label(label: RawLabel) -> schema.Label:
-    if np.shape(label.box) != (7,):
+def _counts(counts: Mapping[int, int]) -> list[schema.Context.Stats.ObjectCount]:
+    return [
+        schema.Context.Stats.ObjectCount(type=kind, count=count) for kind, count in counts.items()
+    ]
+
+
+def _zones(frame: RawFrame) -> list[schema.Polygon2d]:
+    ids = frame.zone_ids or [f"zone-{number}" for number in range(len(frame.no_label_zones))]
+    if len(ids) != len(frame.no_label_zones):
         raise InputError(
-            f"its box has shape {np.shape(label.box)}.",
-            where=f"label {label.id!r}",
-            hint="Give x, y, z, length, width, height and heading.",
+            f"{len(ids)} names for {len(frame.no_label_zones)} no-label zones.",
+            where=f"frame {frame.timestamp_micros}",
+            hint="Name every zone or none.",
         )
-    x, y, z, length, width, height, heading = np.asarray(label.box, np.float64).tolist()
+    return [
+        schema.Polygon2d(x=zone[:, 0], y=zone[:, 1], id=name.encode())
+        for zone, name in zip(frame.no_label_zones, ids, strict=True)
+    ]
+
+
+def _label(label: RawLabel) -> schema.Label:
+    where = f"label {label.id!r}"
+    synced = label.camera_synced_box
     return schema.Label(
-        box=schema.Label.Box(
-            center_x=x,
-            center_y=y,
-            center_z=z,
-            width=width,
-            length=length,
-            height=height,
-            heading=heading,
+        box=_box(label.box, where),
+        metadata=schema.Label.Metadata(
+            speed_x=label.speed[0],
+            speed_y=label.speed[1],
+            speed_z=label.speed_z,
+            accel_x=label.acceleration[0],
+            accel_y=label.acceleration[1],
+            accel_z=label.acceleration[2],
         ),
-        metadata=schema.Label.Metadata(speed_x=label.speed[0], speed_y=label.speed[1]),
         type=label.waymo_type,
         id=label.id.encode(),
         detection_difficulty_level=label.difficulty or None,
+        tracking_difficulty_level=label.tracking_difficulty or None,
         num_lidar_points_in_box=label.num_points,
         num_top_lidar_points_in_box=label.num_top_points,
+        most_visible_camera_name=label.most_visible_camera.encode() or None,
+        camera_synced_box=None if synced is None else _box(synced, f"{where}, camera-synced box"),
+    )
+
+
+def _box(box: NDArray[np.float64], where: str) -> schema.Label.Box:
+    if np.shape(box) != (7,):
+        raise InputError(
+            f"its box has shape {np.shape(box)}.",
+            where=where,
+            hint="Give x, y, z, length, width, height and heading.",
+        )
+    x, y, z, length, width, height, heading = np.asarray(box, np.float64).tolist()
+    return schema.Label.Box(
+        center_x=x,
+        center_y=y,
+        center_z=z,
+        width=width,
+        length=length,
+        height=height,
+        heading=heading,
     )
 
 

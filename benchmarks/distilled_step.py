@@ -107,14 +107,17 @@ def main() -> None:
     compare("distilled step / (plain + teacher forward)", together, alone + forward, MOST)
     for objective in objectives:
         cost = time_objective(objective, student, teacher, batch, repeats)
-        print(f"{type(objective).__name__:44} {1e3 * cost:8.2f} ms   {cost / alone:10.1%} of a step")
+        print(
+            f"{type(objective).__name__:44} {1e3 * cost:8.2f} ms   {cost / alone:10.1%} of a step"
+        )
 
     optimizer.zero_grad(set_to_none=True)
     peaks = [measure_peak(student, run, device) for run in (plain_step, teach, distilled_step)]
     own, taught, both = (peak.activations / 2**20 for peak in peaks)
+    print(f"peak memory beyond weights ({peaks[0].method}): plain step {own:.0f} MiB,")
     print(
-        f"peak memory beyond weights ({peaks[0].method}): plain step {own:.0f} MiB, teacher forward "
-        f"{taught:.0f} MiB, distilled step {both:.0f} MiB (at most {own + taught:.0f})"
+        f"teacher forward {taught:.0f} MiB, distilled step {both:.0f} MiB "
+        f"(at most {own + taught:.0f})"
     )
 
 

@@ -18,13 +18,86 @@ BOX = (6.0, 3.4, 0.8, 4.6, 2.0, 1.6, 0.55)
 
 
 def main() -> None:
-    """Draw the vehicle frame, a box from two sides, and the bird's-eye-view grid."""
-    figure = new_figure(13.2, 4.2)
-    above, side, grid = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.0))
+    """Draw frames, a box from two sides, headings, corners, and the bird's-eye-view grid."""
+    figure = new_figure(13.2, 8.4)
+    (frames, above, side), (headings, corners, grid) = figure.subplots(2, 3)
+    draw_frames(frames)
     draw_from_above(above)
     draw_from_the_side(side)
+    draw_headings(headings)
+    draw_corners(corners)
     draw_grid(grid)
     save_figure(figure, IMAGES / "coordinates.png")
+
+
+def draw_frames(axes: Axes) -> None:
+    """Draw the global frame, the vehicle in it, and a sensor on the vehicle."""
+    prepare(axes, "Frames, from above", (-1.6, 12.4), (-1.4, 10.6))
+    draw_cross(axes, (0, 0), 0.0, 2.2, QUIET)
+    label(axes, 0.1, -0.75, "global: fixed to the map", QUIET, ha="left")
+    pose = (6.2, 3.6, 0.6)
+    body = torch.tensor([[pose[0] + 0.9, pose[1] + 0.6, 0.0, 5.6, 2.4, 1.5, pose[2]]])
+    outline = corners_bev(body)[0].numpy()
+    axes.add_patch(Polygon(outline, facecolor="#F3F5F7", edgecolor=GUIDE, linewidth=1.2))
+    draw_cross(axes, pose[:2], pose[2], 2.6, INK)
+    label(axes, 8.75, 5.6, "x forward", INK, ha="left")
+    label(axes, 4.4, 6.15, "y left", INK)
+    label(axes, 6.5, 2.5, "vehicle: points and boxes", INK, ha="left")
+    sensor = (7.25, 4.95)
+    draw_cross(axes, sensor, pose[2] + 0.9, 1.5, GREEN)
+    label(axes, 7.6, 7.1, "sensor: one per laser", GREEN, ha="left")
+    arrow(axes, (0.15, 0.1), (pose[0] - 0.25, pose[1] - 0.15), VERMILION)
+    label(axes, 2.6, 2.35, "pose [4, 4]", VERMILION, ha="right")
+    label(axes, 5.4, 9.9, "global = pose @ vehicle;  vehicle = extrinsic @ sensor", INK)
+
+
+def draw_headings(axes: Axes) -> None:
+    """Draw a box that looks into each of four directions."""
+    prepare(axes, "Headings: counter-clockwise from x, radians", (-8.2, 8.2), (-7.03, 7.03))
+    draw_cross(axes, (0, 0), 0.0, 2.3, INK)
+    label(axes, 2.2, -0.4, "x", INK)
+    label(axes, -0.35, 2.2, "y", INK)
+    axes.add_patch(Arc((0, 0), 3.2, 3.2, theta1=8, theta2=66, color=VERMILION))
+    arrow(axes, (0.75, 1.41), (0.55, 1.5), VERMILION)
+    names = ("0", "π/4", "π/2", "3π/4", "±π", "-3π/4", "-π/2", "-π/4")
+    for step, name in enumerate(names):
+        angle = torch.tensor(step * torch.pi / 4)
+        x, y = (5.0 * angle.cos()).item(), (5.0 * angle.sin()).item()
+        colour = BLUE if step % 2 == 0 else QUIET
+        box = torch.tensor([[x, y, 0.0, 2.4, 1.1, 1.5, angle.item()]])
+        outline = corners_bev(box)[0].numpy()
+        axes.add_patch(Polygon(outline, facecolor=f"{colour}30", edgecolor=colour, linewidth=1.4))
+        tip = (6.7 * angle.cos()).item(), (6.7 * angle.sin()).item()
+        arrow(axes, (x, y), tip, colour)
+        label(axes, (3.15 * angle.cos()).item(), (3.15 * angle.sin()).item(), name, colour)
+
+
+def draw_corners(axes: Axes) -> None:
+    """Number the corners of a box."""
+    prepare(axes, "Corners, from above", (-4.4, 4.4), (-3.77, 3.77))
+    box = torch.tensor([[0.0, 0.0, 0.0, 4.6, 2.2, 1.6, 0.35]])
+    corners = corners_bev(box)[0]
+    axes.add_patch(Polygon(corners.numpy(), facecolor=f"{BLUE}30", edgecolor=BLUE, linewidth=1.6))
+    arrow(axes, (0, 0), (3.2 * 0.939, 3.2 * 0.343), BLUE)
+    label(axes, 3.2, 1.5, "front", BLUE)
+    names = ("0 front left", "1 rear left", "2 rear right", "3 front right")
+    for corner, name in zip(corners, names, strict=True):
+        x, y = corner.tolist()
+        axes.plot(x, y, "o", color=VERMILION, markersize=5, zorder=5)
+        label(axes, x * 1.1, y + (0.45 if y > 0 else -0.45), name, VERMILION)
+    label(axes, 0, -2.9, "4 to 7: the same above (corners_3d)", QUIET)
+
+
+def draw_cross(
+    axes: Axes, origin: tuple[float, float], angle: float, length: float, colour: str
+) -> None:
+    """Draw the x and y axes of a frame."""
+    x, y = origin
+    turn = torch.tensor(angle)
+    cos, sin = length * turn.cos().item(), length * turn.sin().item()
+    arrow(axes, origin, (x + cos, y + sin), colour)
+    arrow(axes, origin, (x - sin, y + cos), colour)
+    axes.plot(x, y, "o", color=colour, markersize=4.5, zorder=5)
 
 
 def draw_from_above(axes: Axes) -> None:

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kd3d.data import WaymoDataModule
+    from kd3d.data import FolderDataModule, WaymoDataModule
     from kd3d.detectors import Detector, create_detector, list_detectors
     from kd3d.distill import (
         BatchView,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "FolderDataModule": "kd3d.data",
     "WaymoDataModule": "kd3d.data",
     "Detector": "kd3d.detectors",
     "create_detector": "kd3d.detectors",

@@ -1,15 +1,35 @@
 """kd3d-data from the command line."""
 
+from dataclasses import fields
+
 import pytest
 
-from kd3d.cli.data import main
+from kd3d.cli.data import TASKS, main
 
 
-def test_help_lists_every_option(capsys):
-    main(["--help"])
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_every_task(words, capsys):
+    main(words)
     text = capsys.readouterr().out
-    for word in ("out", "scenes", "frames", "seed", "resolution", "calibration"):
-        assert f"  {word}" in text
+    for task in TASKS:
+        assert f"  {task.name:<12}{task.purpose}" in text
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_help_of_a_task_lists_every_option(task, capsys):
+    main([task.name, "--help"])
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: kd3d-data {task.name}")
+    for option in fields(task.options):
+        assert f"  {option.name:<12}{option.metadata['help']}" in text
+
+
+def test_help_shows_defaults_and_what_must_be_given(capsys):
+    main(["simulate", "--help"])
+    text = capsys.readouterr().out
+    assert text.startswith("usage: kd3d-data simulate out=... [name=value ...]")
+    assert "folder to write\n" in text
+    assert "training segments (default 8)" in text
 
 
 def test_simulate_writes_both_splits(tmp_path, capsys):

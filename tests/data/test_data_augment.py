@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from kd3d.data import WorldAugmentation, WorldTransform, keyed_generator
 from kd3d.errors import ConfigError, InputError
@@ -120,6 +122,45 @@ def test_options_that_are_off_leave_the_others_alone():
     everything = WorldAugmentation().draw(keyed_generator(7))
     partly = WorldAugmentation(flip_x=0, flip_y=1, scaling=(1.0, 1.0)).draw(keyed_generator(7))
     assert partly == WorldTransform(False, True, everything.angle, 1.0)
+
+
+def test_changes_that_are_off_are_never_drawn():
+    still = WorldAugmentation(flip_x=0, flip_y=0, rotation=None, scaling=None)
+    assert {still.draw(keyed_generator(number)) for number in range(50)} == {WorldTransform()}
+
+
+def test_changes_end_after_their_last_epoch():
+    def draw(epoch, last_epoch):
+        augmentation = WorldAugmentation(flip_x=1, flip_y=1, last_epoch=last_epoch)
+        return augmentation.draw(keyed_generator(7), epoch)
+
+    everything = draw(0, None)
+    assert draw(99, None) == draw(3, 3) == everything
+    assert draw(4, 3) == WorldTransform()
+    assert draw(4, {"rotation": 3, "flip_y": 4}) == replace(everything, angle=0.0)
+    assert draw(5, {"rotation": 3, "flip_y": 4}) == replace(everything, angle=0.0, flip_y=False)
+    assert draw(1, {"scaling": 0}) == replace(everything, scale=1.0)
+
+
+def test_last_epochs_may_come_from_a_config():
+    given = OmegaConf.create({"rotation": 3})
+    augmentation = WorldAugmentation(last_epoch=given)
+    assert augmentation == WorldAugmentation(last_epoch={"rotation": 3})
+    assert type(augmentation.last_epoch) is dict
+
+
+@pytest.mark.parametrize(
+    ("last_epoch", "message"),
+    [
+        (-1, "augmentation.last_epoch: -1 is no epoch"),
+        (1.5, "1.5 is no epoch. Count from 0"),
+        ({"scaling": -2}, "-2 is no epoch"),
+        ({"turn": 2}, r"\['turn'\] is no change of a scene. Name some of flip_x, flip_y, rotation"),
+    ],
+)
+def test_impossible_last_epochs_are_named(last_epoch, message):
+    with pytest.raises(ConfigError, match=message):
+        WorldAugmentation(last_epoch=last_epoch)
 
 
 @pytest.mark.parametrize(

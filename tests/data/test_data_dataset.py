@@ -166,11 +166,16 @@ def test_ranges_apply_to_the_changed_scene(index):
 
 @pytest.mark.parametrize(
     "options",
-    [{"classes": ["Car"]}, {"classes": []}, {"classes": ["Vehicle", "Vehicle"]}],
+    [{"classes": []}, {"classes": ["Vehicle", "Vehicle"]}],
 )
-def test_impossible_classes_are_named(options):
-    with pytest.raises(ConfigError, match=r"data.classes: .* out of Vehicle, Pedestrian, Cyclist"):
+def test_impossible_choices_of_classes_are_named(options):
+    with pytest.raises(ConfigError, match=r"data.classes: .* at most once, and at least one"):
         Selection(**options)
+
+
+def test_a_class_that_the_source_lacks_is_named(index):
+    with pytest.raises(ConfigError, match=r"no class 'Car'.* out of Vehicle, Pedestrian, Cyclist"):
+        FrameDataset(index, Selection(classes=["Car"]))
 
 
 @pytest.mark.parametrize("option", ["point_range", "object_range"])

@@ -1,5 +1,6 @@
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def scanned(monkeypatch):
     names = []
 
     def watch(path):
-        names.append(path.name)
+        names.append(Path(path).name)
         return iter(scan_offsets(path))
 
     monkeypatch.setattr(index, "iterate_offsets", watch)
@@ -40,7 +41,7 @@ def test_lists_every_record_in_file_order(root):
 
 def test_second_build_reads_the_cache_only(root, scanned, cache_folder):
     first = build_index(root, TRAINING)
-    assert scanned == ["segment-a.tfrecord", "segment-b.tfrecord"]
+    assert sorted(scanned) == ["segment-a.tfrecord", "segment-b.tfrecord"]
     second = build_index(root, TRAINING)
     assert len(scanned) == 2
     for column in ("file_of", "numbers", "offsets", "lengths"):
@@ -55,7 +56,7 @@ def test_rescans_changed_new_and_removed_files_only(root, write, scanned):
     write(root / "training" / "segment-b.tfrecord", 3)
     write(root / "training" / "segment-d.tfrecord", 2)
     assert len(build_index(root, TRAINING)) == 5 + 3 + 2
-    assert scanned == ["segment-b.tfrecord", "segment-d.tfrecord"]
+    assert sorted(scanned) == ["segment-b.tfrecord", "segment-d.tfrecord"]
     (root / "training" / "segment-a.tfrecord").unlink()
     assert len(build_index(root, TRAINING)) == 3 + 2
     assert len(scanned) == 2

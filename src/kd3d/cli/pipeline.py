@@ -16,8 +16,10 @@ from kd3d.cli.outcome import Outcome, write_outcome
 from kd3d.cli.ranks import is_first_process
 from kd3d.cli.report import print_results
 from kd3d.cli.results import Role, RunResult, read_results
+from kd3d.cli.run_lock import alone_in
 from kd3d.cli.sizes import BatchSizes, print_sizes
-from kd3d.cli.stages import Stage, evaluate_loaded, train_stage
+from kd3d.cli.stages import Stage, evaluate_loaded, has_begun, train_stage
+from kd3d.cli.stored_config import check_same, config_text
 from kd3d.cli.teachers import load_teacher, teacher_config, teacher_folder, teacher_network
 from kd3d.detectors import Detector
 from kd3d.distill import inherit_weights
@@ -33,14 +35,16 @@ def run(config: DictConfig, folder: Path, command: str) -> float:
     Args:
         config: a composed ``train`` configuration.
         folder: the run's folder. A finished run is not repeated, and of an interrupted one the
-            finished stages are kept.
+            finished stages are kept and the others go on.
         command: the command line, for the report.
 
     Returns:
         L2 mAPH of the last student, in [0, 1].
 
     Raises:
-        ConfigError: if options are missing or contradict each other.
+        ConfigError: if options are missing or contradict each other, or those that the run was
+            started with.
+        OutputError: if another command is at work in the folder.
     """
     console = Console(quiet=not is_first_process())
     _check(config)
@@ -49,6 +53,12 @@ def run(config: DictConfig, folder: Path, command: str) -> float:
         console.print(f"finished before: {folder / 'report.md'}")
         print_results(finished, console=console)
         return finished[-1].metrics["L2_mAPH"]
+    with alone_in(folder):
+        return _train(config, folder, command, console)
+
+
+def _train(config: DictConfig, folder: Path, command: str, console: Console) -> float:
+    """Train one network after the other and report on them."""
     _start(config, folder, console)
     outcome = Outcome()
     teacher = _teacher(config, folder, console, outcome)
@@ -110,27 +120,17 @@ def _wants_teacher(config: DictConfig) -> bool:
 
 
 def _finished(config: DictConfig, folder: Path) -> list[RunResult] | None:
-    """Read what the folder's last run reported, if it had the same configuration."""
-    stored = folder / "config.yaml"
-    if not (stored.is_file() and (folder / "metrics.json").is_file()):
+    """Read what the folder's last run reported, if it is the same one and has come to its end."""
+    stored, report = folder / "config.yaml", folder / "metrics.json"
+    if not stored.is_file() or not (report.is_file() or has_begun(folder)):
         return None
-    if stored.read_text(encoding="utf-8") != _as_text(config):
-        raise ConfigError(
-            "holds a finished run with another configuration.",
-            where=str(folder),
-            hint="Name another folder: hydra.run.dir=FOLDER.",
-        )
-    return read_results(folder / "metrics.json")
-
-
-def _as_text(config: DictConfig) -> str:
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    return OmegaConf.to_yaml({key: value for key, value in plain.items() if key != "stage"})
+    check_same(cast(DictConfig, OmegaConf.load(stored)), config, folder)
+    return read_results(report) if report.is_file() else None
 
 
 def _start(config: DictConfig, folder: Path, console: Console) -> None:
     """Write down what is run, say it, and make sure that there is data."""
-    text = _as_text(config)
+    text = config_text(config)
     if is_first_process():
         write_text(folder / "config.yaml", text)
         write_versions(folder)

@@ -127,6 +127,7 @@ def _frame(config: DictConfig, detector: "Detector") -> "PointBatch":
     from kd3d.data import collate_frames
     from kd3d.errors import ConfigError
     from kd3d.profiling import simulated_frame
+    from kd3d.structures import PointBatch
 
     if config.data.root is None:
         return simulated_frame(config.seed)
@@ -143,7 +144,8 @@ def _frame(config: DictConfig, detector: "Detector") -> "PointBatch":
             where="frame",
             hint=f"The validation set has frames 0 to {len(frames) - 1}.",
         )
-    return collate_frames([frames[config.frame]])
+    batch = collate_frames([frames[config.frame]])
+    return batch if isinstance(batch, PointBatch) else batch.decode()
 
 
 def _write(profiles: "list[Profile]", folder: Path) -> list[Path]:

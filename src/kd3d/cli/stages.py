@@ -17,13 +17,14 @@ from kd3d.cli.results import Role, RunResult, read_results, write_results
 from kd3d.data import WaymoDataModule
 from kd3d.detectors import Detector, save_detector
 from kd3d.structures import PointBatch
-from kd3d.training import DetectorModule
+from kd3d.training import DetectorModule, find_checkpoint
 
 __all__ = [
     "Stage",
     "evaluate",
     "evaluate_loaded",
     "finished_stage",
+    "has_begun",
     "learning_curve",
     "make_trainer",
     "train_stage",
@@ -31,6 +32,7 @@ __all__ = [
 
 _WEIGHTS = "detector.ckpt"
 _RESULT = "result.json"
+_CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,28 @@ def finished_stage(stage: Stage) -> RunResult | None:
     return read_results(path)[0]
 
 
+def has_begun(folder: Path) -> bool:
+    """Tell whether any stage of a run's folder left something to go on from."""
+    return any(folder.glob(f"*/{_CHECKPOINTS}/*.ckpt")) or any(folder.glob(f"*/{_RESULT}"))
+
+
 def train_stage(
     config: DictConfig, stage: Stage, detector: Detector, extra: Sequence[Callback] = ()
 ) -> RunResult:
     """Train a detector, evaluate its last weights, and keep both in the stage's folder.
 
-    A stage that was interrupted goes on from its last checkpoint; one that is finished is not
-    trained again. The detector holds the trained weights afterwards.
+    A stage that was interrupted goes on from its last checkpoint that can be read, with the very
+    next frame; one that is finished is not trained again. The detector holds the trained weights
+    afterwards.
 
     Args:
         config: a composed ``train`` configuration.
         stage: name, role and folder.
         detector: the network, with its initial weights.
         extra: callbacks beside the configured ones (distillation).
+
+    Raises:
+        CheckpointError: if there are checkpoints and none can be read.
     """
     done = finished_stage(stage)
     if done is not None:
@@ -90,9 +101,9 @@ def train_stage(
     module = DetectorModule(detector, **_plain(config.optimizer))
     _set_aside_curves(stage.folder)
     trainer = make_trainer(config, stage, extra)
-    last = stage.folder / "checkpoints" / "last.ckpt"
+    last = find_checkpoint(stage.folder / _CHECKPOINTS)
     start = time.perf_counter()
-    trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None)
+    trainer.fit(module, data, ckpt_path=None if last is None else str(last))
     seconds = time.perf_counter() - start
     result = replace(
         _result(config, stage, trainer, module, data), steps=trainer.global_step, seconds=seconds

@@ -1,6 +1,7 @@
 """Teachers of a run: from a checkpoint, or trained once and shared."""
 
 from pathlib import Path
+from typing import Any, cast
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,9 @@ from kd3d.detectors import Detector
 from kd3d.errors import TeacherError
 
 __all__ = ["load_teacher", "teacher_config", "teacher_folder", "teacher_network"]
+
+_NEUTRAL = ("num_workers", "pin_memory", "multiprocessing_context", "cache_dir")
+"""Options of ``data`` that change no number: a run may go on with others and finds its teacher."""
 
 _OPTIONS = ("checkpoint", "min_score", "check_frames", "seed", "max_steps")
 
@@ -61,6 +65,8 @@ def teacher_folder(config: DictConfig) -> Path:
         key: OmegaConf.to_container(node, resolve=True) if node is not None else None
         for key, node in parts.items()
     }
+    data = cast(dict[str, Any], resolved["data"])
+    resolved["data"] = {key: value for key, value in data.items() if key not in _NEUTRAL}
     name = f"{config.teacher.name}-{digest(str(resolved))}"
     return Path(config.log_dir) / "teachers" / name
 

@@ -1,6 +1,7 @@
 """World augmentation: flips, rotation and scaling of a whole scene, as drawn transforms."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from kd3d.errors import ConfigError, InputError
 from kd3d.geometry import wrap_angle
 
-__all__ = ["WorldAugmentation", "WorldTransform"]
+__all__ = ["WorldAugmentation", "WorldTransform", "check_last_epoch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +101,31 @@ class WorldTransform:
         return torch.stack((x * cos - y * sin, x * sin + y * cos, xyz[:, 2] * self.scale), dim=1)
 
 
+_CHANGES = ("flip_x", "flip_y", "rotation", "scaling")
+
+
 @dataclass(frozen=True, slots=True)
 class WorldAugmentation:
     """What to draw a `WorldTransform` from; the defaults are CenterPoint's on Waymo.
 
     Args:
-        flip_x: probability of mirroring at the x axis.
+        flip_x: probability of mirroring at the x axis; 0 for never.
         flip_y: probability of mirroring at the y axis, drawn independently.
-        rotation: range of the rotation in radians, uniform.
-        scaling: range of the scale factor, uniform.
+        rotation: range of the rotation in radians, uniform; None for none.
+        scaling: range of the scale factor, uniform; None for none.
+        last_epoch: the last epoch with changes, counted from 0 (24 of 30 leaves out the last
+            five); or one for each change, such as ``{"rotation": 19, "scaling": 24}``. Changes
+            without one go on to the end, as all do by default.
 
     Raises:
-        ConfigError: if a probability or a range is impossible.
+        ConfigError: if a probability, a range or an epoch is impossible.
     """
 
     flip_x: float = 0.5
     flip_y: float = 0.5
-    rotation: tuple[float, float] = (-math.pi / 4, math.pi / 4)
-    scaling: tuple[float, float] = (0.95, 1.05)
+    rotation: tuple[float, float] | None = (-math.pi / 4, math.pi / 4)
+    scaling: tuple[float, float] | None = (0.95, 1.05)
+    last_epoch: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("flip_x", "flip_y"):
@@ -128,15 +136,19 @@ class WorldAugmentation:
                     hint="Give a number from 0 to 1.",
                 )
         for name, lowest in (("rotation", -math.inf), ("scaling", 0.0)):
-            low, high = getattr(self, name)
+            low, high = getattr(self, name) or (1.0, 1.0)
             if not lowest < low <= high < math.inf:
                 raise ConfigError(
                     f"[{low}, {high}] is not a range to draw from.",
                     where=f"augmentation.{name}",
                     hint="Give the lower bound first; scales are above 0.",
                 )
+        if isinstance(self.last_epoch, Mapping):
+            # A copy of its own, and a plain one whatever a config gave.
+            object.__setattr__(self, "last_epoch", dict(self.last_epoch))
+        self._check_epochs()
 
-    def draw(self, generator: np.random.Generator) -> WorldTransform:
+    def draw(self, generator: np.random.Generator, epoch: int = 0) -> WorldTransform:
         """Draw a transform.
 
         The same numbers are taken from `generator` whatever the options are, so switching one
@@ -144,13 +156,50 @@ class WorldAugmentation:
 
         Args:
             generator: where the randomness comes from, see `kd3d.data.keyed_generator`.
+            epoch: from 0; changes are left out after their last one.
         """
         flip_x, flip_y, turn, size = generator.random(4).tolist()
         return WorldTransform(
-            flip_x=flip_x < self.flip_x,
-            flip_y=flip_y < self.flip_y,
-            angle=_between(self.rotation, turn),
-            scale=_between(self.scaling, size),
+            flip_x=flip_x < self.flip_x and self._is_on("flip_x", epoch),
+            flip_y=flip_y < self.flip_y and self._is_on("flip_y", epoch),
+            angle=_between(self.rotation, turn)
+            if self.rotation is not None and self._is_on("rotation", epoch)
+            else 0.0,
+            scale=_between(self.scaling, size)
+            if self.scaling is not None and self._is_on("scaling", epoch)
+            else 1.0,
+        )
+
+    def _is_on(self, change: str, epoch: int) -> bool:
+        last = self.last_epoch
+        if isinstance(last, Mapping):
+            last = last.get(change)
+        return last is None or epoch <= last
+
+    def _check_epochs(self) -> None:
+        given = self.last_epoch
+        epochs = given if isinstance(given, Mapping) else {"flip_x": given}
+        if not set(epochs) <= set(_CHANGES):
+            raise ConfigError(
+                f"{sorted(set(epochs) - set(_CHANGES))} is no change of a scene.",
+                where="augmentation.last_epoch",
+                hint=f"Name some of {', '.join(_CHANGES)}, or give one number for all.",
+            )
+        for epoch in epochs.values():
+            check_last_epoch(epoch, "augmentation.last_epoch")
+
+
+def check_last_epoch(epoch: int | None, where: str) -> None:
+    """Make sure that a last epoch is one, or None.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0):
+        raise ConfigError(
+            f"{epoch!r} is no epoch.",
+            where=where,
+            hint="Count from 0; leave it out (null) to go on to the end.",
         )
 
 

@@ -1,247 +1,130 @@
-"""Where every frame of a dataset lies, found once and kept in a cache folder."""
+"""Finding every frame of a dataset, once: what is found is kept in a cache folder."""
 
-import glob
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
 
-from kd3d.data.index_cache import FileRecords, IndexCache
-from kd3d.errors import ConfigError, DatasetError, RecordError
-from kd3d.waymo import RecordSpan, iterate_offsets, read_record, record_name
+from kd3d.data.faults import BadRecord, OnError
+from kd3d.data.frame_index import FrameIndex
+from kd3d.data.index_cache import ColumnCache, FileColumns
+from kd3d.errors import DatasetError, RecordError
+from kd3d.storage import Stamp, clean_root, is_remote, join, list_files
+from kd3d.waymo import RecordSpan, iterate_offsets, record_name
 
-__all__ = ["BadRecord", "FrameIndex", "OnError", "build_index"]
-
-OnError = Literal["raise", "skip"]
-"""What to do with damaged records: stop, or leave them out and count them."""
+__all__ = ["build_index", "threads_for", "with_progress"]
 
 _SHOW_PROGRESS = 20
 """From so many files to scan on, a progress bar is worth its line."""
 
+_LOCAL_THREADS = 4
+_REMOTE_THREADS = 32  # they wait for answers nearly all the time
 
-@dataclass(frozen=True, slots=True)
-class BadRecord:
-    """A record that cannot be used.
-
-    Args:
-        file: the path of its segment file.
-        name: what messages call the record.
-        error: what is wrong with it.
-    """
-
-    file: str
-    name: str
-    error: RecordError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameIndex:
-    """The frames of a dataset in file order, with the place of each.
-
-    Args:
-        root: the dataset's folder.
-        files: the segment files, relative to `root`, sorted.
-        file_of: ``[N]`` int64, for each frame its file's place in `files`.
-        numbers: ``[N]`` int64, the record's number in its file, from 0.
-        offsets: ``[N]`` int64, of the record's first framing byte.
-        lengths: ``[N]`` int64, bytes of the payload.
-        faults: where scanning a file had to stop early.
-    """
-
-    root: Path
-    files: tuple[str, ...]
-    file_of: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    faults: tuple[BadRecord, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def every(self, interval: int) -> "FrameIndex":
-        """Keep every `interval`-th frame of each segment, from its first one.
-
-        Raises:
-            ConfigError: if `interval` is below 1.
-        """
-        if interval < 1:
-            raise ConfigError(f"{interval} is below 1.", where="data.frame_interval")
-        return self._take(np.flatnonzero(self.numbers % interval == 0))
-
-    def spread(self, max_frames: int) -> "FrameIndex":
-        """Keep at most `max_frames` frames, evenly spread over all of them.
-
-        Raises:
-            ConfigError: if `max_frames` is below 1.
-        """
-        if max_frames < 1:
-            raise ConfigError(f"{max_frames} is below 1.", where="data.max_frames")
-        if max_frames >= len(self):
-            return self
-        return self._take(np.arange(max_frames) * len(self) // max_frames)
-
-    def file(self, frame: int) -> str:
-        """Path of a frame's segment file."""
-        return str(self.root / self.files[self.file_of[frame]])
-
-    def name(self, frame: int) -> str:
-        """What messages call a frame: its file and record number."""
-        return record_name(self.file(frame), int(self.numbers[frame]))
-
-    def read(self, frame: int, *, verify: bool = True) -> bytes:
-        """Read a frame's serialized record.
-
-        Args:
-            frame: from 0.
-            verify: check the payload's checksum.
-
-        Raises:
-            DatasetError: if the file cannot be opened.
-            RecordError: if the record is truncated, corrupt, or no longer where it was.
-        """
-        try:
-            return read_record(
-                self.file(frame),
-                int(self.offsets[frame]),
-                int(self.lengths[frame]),
-                verify,
-                number=int(self.numbers[frame]),
-            )
-        except OSError as error:
-            raise RecordError(
-                f"cannot be read ({error.strerror or error}).",
-                where=self.name(frame),
-                hint="Check the disk.",
-            ) from error
-
-    def _take(self, chosen: NDArray[np.int64]) -> "FrameIndex":
-        return FrameIndex(
-            self.root,
-            self.files,
-            self.file_of[chosen],
-            self.numbers[chosen],
-            self.offsets[chosen],
-            self.lengths[chosen],
-            self.faults,
-        )
+_Item = TypeVar("_Item")
 
 
 def build_index(
     root: str | os.PathLike[str],
-    pattern: str,
+    pattern: str | Sequence[str],
     *,
     cache_dir: str | os.PathLike[str] | None = None,
     on_error: OnError = "raise",
 ) -> FrameIndex:
     """Find the place of every record in the files that match a pattern.
 
-    The first call reads 12 bytes per record. What it finds is kept in a cache folder, never beside
-    the data, and only files whose size or modification time changed are read again.
+    The first call reads 12 bytes per record, several files at a time. What it finds is kept in a
+    cache folder, never beside the data, and only files whose size or version (modification time,
+    etag) changed are read again.
 
     Args:
-        root: the dataset's folder.
-        pattern: which files below it are segments, such as ``training/*.tfrecord``.
+        root: the dataset's folder, or its URL (``gs://bucket/waymo``).
+        pattern: which files below it are segments, such as ``training/*.tfrecord``; or a manifest,
+            a file's name, or several of these: see `kd3d.storage.list_files`.
         cache_dir: where to keep the index; ``$KD3D_CACHE`` or ``~/.cache/kd3d`` by default.
         on_error: what to do with a file that is damaged: raise, or keep the records before the
             damage and list it in `FrameIndex.faults`.
 
     Raises:
-        DatasetError: if the folder is missing, or nothing in it matches.
+        DatasetError: if the folder is missing, nothing in it matches, or it cannot be read.
         RecordError: if a file is damaged and `on_error` is ``"raise"``.
     """
-    folder = Path(root).expanduser()
-    names = _matching_files(folder, pattern)
-    cache = IndexCache(cache_dir, folder, pattern)
+    folder = clean_root(root)
+    stamps = list_files(folder, pattern)
+    cache = ColumnCache(cache_dir, "index", folder, pattern, ("offsets", "lengths"))
     known = cache.load()
-    found: dict[str, FileRecords] = {}
-    faults: list[BadRecord] = []
-    stale = {name for name in names if not _unchanged(folder / name, known.get(name))}
-    for name in _with_progress(sorted(stale)):
-        found[name], fault = _scan(folder / name)
-        faults += [fault] if fault else []
-    if stale or set(known) != set(names):
-        damaged = {fault.file for fault in faults}
-        records = {name: found.get(name) or known[name] for name in names}
+    stale = [name for name, stamp in stamps.items() if not _is_fresh(known.get(name), stamp)]
+    scanned = _scan_files(folder, stale, stamps)
+    found = {name: scanned[name][0] if name in scanned else known[name] for name in stamps}
+    faults = {name: fault for name, (_, fault) in scanned.items() if fault is not None}
+    if stale or set(known) != set(stamps):
         # A damaged file is left out, so that its damage is found and told again the next time.
-        cache.save({n: r for n, r in records.items() if str(folder / n) not in damaged})
+        cache.save({name: columns for name, columns in found.items() if name not in faults})
     if faults and on_error == "raise":
-        raise faults[0].error
-    return _join(folder, names, [found.get(name) or known[name] for name in names], faults, pattern)
+        raise next(iter(faults.values())).error
+    return _join(folder, found, tuple(faults.values()), pattern)
 
 
-def _matching_files(folder: Path, pattern: str) -> list[str]:
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        raise DatasetError(
-            f"the dataset's root {problem}.",
-            where=str(folder),
-            hint="Give the folder that holds the segment files' folders.",
-        )
-    # Path.glob would refuse a pattern that is an absolute path.
-    matches = sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
-    names = [name for name in matches if (folder / name).is_file()]
-    if not names:
-        others = len(list(folder.glob("**/*.tfrecord")))
-        advice = f"{others} other *.tfrecord files lie below it: change the pattern, or the root."
-        raise DatasetError(
-            f"no file matches the pattern {pattern!r}.",
-            where=str(folder),
-            hint=advice if others else "There is no *.tfrecord file below it: check the root.",
-        )
-    return names
+def threads_for(root: str) -> int:
+    """Return how many files to read at once."""
+    return _REMOTE_THREADS if is_remote(root) else _LOCAL_THREADS
 
 
-def _unchanged(path: Path, known: FileRecords | None) -> bool:
-    if known is None:
-        return False
-    stat = path.stat()
-    return (stat.st_size, stat.st_mtime_ns) == (known.size, known.modified)
+def with_progress(items: Iterable[_Item], what: str, total: int) -> Iterable[_Item]:
+    """Show a progress bar if there are many files to wait for."""
+    return track(items, what, total=total, disable=total < _SHOW_PROGRESS)
 
 
-def _with_progress(names: Sequence[str]) -> Iterable[str]:
-    return track(names, "Indexing segments", disable=len(names) < _SHOW_PROGRESS)
+def _is_fresh(known: FileColumns | None, stamp: Stamp) -> bool:
+    return known is not None and known.stamp.change(stamp) is None
 
 
-def _scan(path: Path) -> tuple[FileRecords, BadRecord | None]:
-    stat = path.stat()
+def _scan_files(
+    folder: str, names: Sequence[str], stamps: dict[str, Stamp]
+) -> dict[str, tuple[FileColumns, BadRecord | None]]:
+    with ThreadPoolExecutor(threads_for(folder)) as pool:
+        scans = pool.map(lambda name: _scan(join(folder, name), stamps[name]), names)
+        try:
+            found = with_progress(scans, "Indexing segments", len(names))
+            return dict(zip(names, found, strict=True))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _scan(path: str, stamp: Stamp) -> tuple[FileColumns, BadRecord | None]:
     spans: list[RecordSpan] = []
     fault = None
     try:
         for span in iterate_offsets(path):
             spans.append(span)
     except RecordError as error:
-        fault = BadRecord(str(path), record_name(path, len(spans)), error)
+        fault = BadRecord(path, record_name(path, len(spans)), error)
     places = np.array(spans, dtype=np.int64).reshape(-1, 2)
-    records = FileRecords(stat.st_size, stat.st_mtime_ns, places[:, 0], places[:, 1])
-    return records, fault
+    return FileColumns(stamp, {"offsets": places[:, 0], "lengths": places[:, 1]}), fault
 
 
 def _join(
-    folder: Path,
-    names: Sequence[str],
-    records: Sequence[FileRecords],
-    faults: Sequence[BadRecord],
-    pattern: str,
+    folder: str,
+    files: dict[str, FileColumns],
+    faults: tuple[BadRecord, ...],
+    pattern: str | Sequence[str],
 ) -> FrameIndex:
-    counts = [len(part.offsets) for part in records]
+    counts = [len(file.columns["offsets"]) for file in files.values()]
     if not sum(counts):
         raise DatasetError(
-            f"the {len(names)} files that match {pattern!r} hold no whole record.",
-            where=str(folder),
+            f"the {len(files)} files that match {pattern!r} hold no whole record.",
+            where=folder,
             hint="Copy or download them again.",
         )
     return FrameIndex(
         root=folder,
-        files=tuple(names),
-        file_of=np.repeat(np.arange(len(names)), counts),
+        files=tuple(files),
+        stamps=tuple(file.stamp for file in files.values()),
+        file_of=np.repeat(np.arange(len(files)), counts),
         numbers=np.concatenate([np.arange(count) for count in counts]),
-        offsets=np.concatenate([part.offsets for part in records]),
-        lengths=np.concatenate([part.lengths for part in records]),
-        faults=tuple(faults),
+        offsets=np.concatenate([file.columns["offsets"] for file in files.values()]),
+        lengths=np.concatenate([file.columns["lengths"] for file in files.values()]),
+        faults=faults,
     )

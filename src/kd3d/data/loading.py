@@ -6,15 +6,21 @@ would have come out.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import Dataset
 
+from kd3d.data.arrival import Arrival
 from kd3d.data.dataset import FrameDataset, FrameSample, collate_frames
-from kd3d.data.index import BadRecord, OnError
+from kd3d.data.device_decode import PixelBatch
+from kd3d.data.faults import BadRecord, OnError
+from kd3d.data.lookahead import Lookahead
 from kd3d.data.samplers import FrameKey
+from kd3d.data.stateful import ResumableLoader
 from kd3d.errors import DatasetError, Kd3dError, RecordError
 from kd3d.structures import PointBatch
 
@@ -41,15 +47,42 @@ class LoadedBatch:
         batch: the frames; nothing if all were left out.
         skipped: records left out on the way.
         error: what stops the run.
+        device: where the batch is used; see `FrameLoader`.
+        arrival: the batch on its way there, instead of `batch`.
     """
 
-    batch: PointBatch | None
+    batch: PointBatch | PixelBatch | None
     skipped: tuple[BadRecord, ...] = ()
     error: Kd3dError | None = None
+    device: torch.device | None = None
+    arrival: Arrival | None = None
 
     def pin_memory(self) -> "LoadedBatch":
-        """Copy the batch to page-locked memory."""
-        return replace(self, batch=self.batch.pin_memory()) if self.batch is not None else self
+        """Copy the batch to page-locked memory, and from there to its device if that is a GPU.
+
+        A loader with workers calls this in a thread of its own as soon as a batch is there.
+        """
+        if self.batch is None:
+            return self
+        pinned = self.batch.pin_memory()
+        if self.device is None or self.device.type != "cuda":
+            return replace(self, batch=pinned)
+        try:
+            return replace(self, batch=None, arrival=Arrival.start(pinned, self.device))
+        except Kd3dError as error:
+            return replace(self, batch=None, error=error)
+
+    def take(self) -> PointBatch | None:
+        """Return the batch with its points in place; nothing if all were left out.
+
+        Raises:
+            Kd3dError: what stops the run.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.batch is None:
+            return None if self.arrival is None else self.arrival.take()
+        return Arrival.start(self.batch, self.device).take()
 
 
 class SkipLog:
@@ -79,6 +112,15 @@ class SkipLog:
                 )
             self._names.setdefault(record.file, set()).add(record.name)
 
+    def state_dict(self) -> dict[str, list[str]]:
+        """Names of the records that were left out, by file."""
+        return {file: sorted(names) for file, names in self._names.items()}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[str]]) -> None:
+        """Count what an interrupted run left out, too."""
+        for file, names in state.items():
+            self._names.setdefault(file, set()).update(names)
+
 
 class CheckedFrames(Dataset[LoadedFrame]):
     """A `FrameDataset` that returns its errors instead of raising them.
@@ -87,14 +129,28 @@ class CheckedFrames(Dataset[LoadedFrame]):
         frames: the dataset.
         on_error: ``"raise"``: any error stops the run. ``"skip"``: a damaged record is left out; in
             training the next good one in file order stands in for it.
+        lookahead: what to tell about each batch, where that is of use.
     """
 
-    def __init__(self, frames: FrameDataset, on_error: OnError) -> None:
+    def __init__(
+        self, frames: FrameDataset, on_error: OnError, lookahead: Lookahead | None = None
+    ) -> None:
         self.frames = frames
         self.on_error = on_error
+        self.lookahead = lookahead
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def sample_frame_ids(self, count: int) -> tuple[str, ...]:
+        """As `FrameDataset.sample_frame_ids`."""
+        return self.frames.sample_frame_ids(count)
+
+    def __getitems__(self, keys: Sequence[FrameKey | int]) -> list[LoadedFrame]:
+        """Read the frames of a batch, which a loader asks for together."""
+        if self.lookahead is not None:
+            self.lookahead.announce(keys)
+        return [self[key] for key in keys]
 
     def __getitem__(self, key: FrameKey | int) -> LoadedFrame:
         epoch, number = (0, key) if isinstance(key, int) else key
@@ -106,8 +162,8 @@ class CheckedFrames(Dataset[LoadedFrame]):
             except RecordError as error:
                 if self.on_error == "raise":
                     return LoadedFrame(None, error=error)
-                index = self.frames.index
-                skipped.append(BadRecord(index.file(candidate), index.name(candidate), error))
+                source = self.frames.source
+                skipped.append(BadRecord(source.file(candidate), source.name(candidate), error))
             except Kd3dError as error:
                 return LoadedFrame(None, error=error)
         return LoadedFrame(None, tuple(skipped), self._too_many(skipped))
@@ -117,45 +173,56 @@ class CheckedFrames(Dataset[LoadedFrame]):
             return None
         return DatasetError(
             f"{len(skipped)} records in a row cannot be used; the last one: {skipped[-1].error}",
-            where=str(self.frames.index.root),
+            where=self.frames.source.root,
             hint="Check the dataset: this is more than on_error=skip is for.",
         )
 
 
-class FrameLoader(DataLoader[LoadedFrame]):
-    """A `DataLoader` of `PointBatch` that raises what its workers met, as they met it.
+class FrameLoader(ResumableLoader[LoadedFrame]):
+    """A `ResumableLoader` of `PointBatch` that raises what its workers met, as they met it.
 
     Args:
         dataset: the frames.
         skips: where to note records that were left out.
+        device: where batches are used. If it is a CUDA device they are there when they are handed
+            out, and with pinned memory the next ones are copied while one is used.
         options: of `torch.utils.data.DataLoader`.
     """
 
-    def __init__(self, dataset: CheckedFrames, *, skips: SkipLog, **options: Any) -> None:  # noqa: ANN401 - DataLoader's own
-        super().__init__(dataset, **{**options, "collate_fn": _collate})
+    def __init__(
+        self,
+        dataset: CheckedFrames,
+        *,
+        skips: SkipLog,
+        device: torch.device | None = None,
+        **options: Any,  # noqa: ANN401 - DataLoader's own
+    ) -> None:
+        super().__init__(dataset, **{**options, "collate_fn": partial(_collate, device=device)})
         self.skips = skips
 
-    def __iter__(self) -> Iterator[PointBatch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[PointBatch]:
         # As a generator this starts the workers at the first batch. Lightning asks for the iterator
         # before it tells the sampler the epoch, and workers started then would read the wrong one
         # after a resume.
-        for loaded in super().__iter__():
+        for loaded in self.batches():
             self.skips.add(loaded.skipped)
-            if loaded.error is not None:
+            try:
+                batch = loaded.take()
+            except Kd3dError:
                 # Persistent workers end with their iterator: now, not at some later collection.
                 self._iterator = None
-                raise loaded.error
-            if loaded.batch is not None:
-                yield loaded.batch
+                raise
+            if batch is not None:
+                yield batch
 
 
-def _collate(frames: Sequence[LoadedFrame]) -> LoadedBatch:
+def _collate(frames: Sequence[LoadedFrame], device: torch.device | None) -> LoadedBatch:
     skipped = tuple(record for frame in frames for record in frame.skipped)
     error = next((frame.error for frame in frames if frame.error is not None), None)
     samples = [frame.sample for frame in frames if frame.sample is not None]
     if error is not None or not samples:
         return LoadedBatch(None, skipped, error)
     try:
-        return LoadedBatch(collate_frames(samples), skipped)
+        return LoadedBatch(collate_frames(samples), skipped, device=device)
     except Kd3dError as mismatch:
         return LoadedBatch(None, skipped, mismatch)

@@ -1,5 +1,6 @@
 """What of a frame to keep: classes, points and objects."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from kd3d.errors import ConfigError
 from kd3d.geometry import corners_3d
-from kd3d.waymo import CLASSES
 
 __all__ = ["Range", "Selection"]
 
@@ -21,27 +21,28 @@ class Selection:
     """Which classes, points and objects of a frame are kept.
 
     Args:
-        classes: which of `kd3d.waymo.CLASSES` to keep; a box's label is its place here.
+        classes: which of the source's classes to keep; a box's label is its place here. All of the
+            source's, in its order, by default.
         point_range: keep the points within its x and y, bounds included, and train on the boxes
             that have a corner within it. Everything by default.
         object_range: keep the objects whose centre is within it, bounds included, in training and
             in validation. Everything by default.
 
     Raises:
-        ConfigError: if a class is unknown or doubled, or a range has no extent.
+        ConfigError: if a class is doubled, or a range has no extent.
     """
 
-    classes: Sequence[str] = CLASSES
+    classes: Sequence[str] | None = None
     point_range: Range | None = None
     object_range: Range | None = None
 
     def __post_init__(self) -> None:
-        chosen = list(self.classes)
-        if not chosen or not set(chosen) <= set(CLASSES) or len(set(chosen)) < len(chosen):
+        chosen = self.classes
+        if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
             raise ConfigError(
-                f"{chosen} is not a choice of Waymo's classes.",
+                f"{list(chosen)} is no choice of different classes.",
                 where="data.classes",
-                hint=f"Name each at most once, out of {', '.join(CLASSES)}.",
+                hint="Name each at most once, and at least one.",
             )
         for option in ("point_range", "object_range"):
             bounds = getattr(self, option)
@@ -54,11 +55,29 @@ class Selection:
                     hint="Give six numbers in metres, each minimum below its maximum.",
                 )
 
-    def labels(self, waymo_labels: Tensor) -> Tensor:
-        """Turn `kd3d.waymo.Frame.labels` ``[M]`` into places in `classes`, -1 for all others."""
-        chosen = list(self.classes)
-        places = [chosen.index(name) if name in chosen else -1 for name in CLASSES]
-        return torch.tensor([*places, -1])[waymo_labels]
+    def choose(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Name the classes that are kept of those that a source knows.
+
+        Raises:
+            ConfigError: if it lacks one.
+        """
+        chosen = tuple(known if self.classes is None else self.classes)
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
+            guess = f" Is {unknown[0]!r} {near[0]}?" if near else ""
+            raise ConfigError(
+                f"the dataset has no class {', '.join(map(repr, unknown))}.",
+                where="data.classes",
+                hint=f"Choose out of {', '.join(known)}.{guess}",
+            )
+        return chosen
+
+    def labels(self, labels: Tensor, known: Sequence[str]) -> Tensor:
+        """Turn places ``[M]`` in a source's classes into places in `classes`, -1 for all others."""
+        chosen = self.choose(known)
+        places = [chosen.index(name) if name in chosen else -1 for name in known]
+        return torch.tensor([*places, -1])[labels]
 
     def crop(self, points: Tensor) -> Tensor:
         """Keep the points ``[N, F]`` whose x and y are within `point_range`."""

@@ -40,6 +40,15 @@ class Movable:
         """Copy every tensor to page-locked memory, for asynchronous transfers."""
         return self._map(lambda tensor: tensor.pin_memory())
 
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Keep the memory of every tensor until what `stream` has to do by now is done."""
+
+        def record(tensor: Tensor) -> Tensor:
+            tensor.record_stream(stream)
+            return tensor
+
+        self._map(record)
+
     def detach(self: T) -> T:
         """Cut every tensor from the autograd graph."""
         return self._map(lambda tensor: tensor.detach())

@@ -66,6 +66,8 @@ def _draw_panel(axes: "Axes", label: str, series: Mapping[str, np.ndarray]) -> N
             dashes = _DASHES[order % len(_DASHES)]
             axes.stairs(counts, edges, color=colour, linestyle=dashes, linewidth=1.6, label=name)
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="y", integer=True)
     axes.set_xlabel(label, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=GUIDE, linewidth=0.5)

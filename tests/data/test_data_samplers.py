@@ -78,3 +78,21 @@ def test_validation_stays_the_same_in_every_epoch():
 def test_ranks_beyond_the_world_are_refused():
     with pytest.raises(ValueError, match="Invalid rank"):
         TrainingSampler(range(3), batch_size=1, rank=2, world_size=2)
+
+
+@given(sizes, st.integers(1, 4), worlds, st.integers(0, 3), st.data())
+def test_a_sampler_goes_on_after_the_keys_it_gave(count, size, world, epoch, data):
+    def sampler(epoch=epoch):
+        made = TrainingSampler(range(count), batch_size=size, rank=world - 1, world_size=world)
+        made.set_epoch(epoch)
+        return made
+
+    first, rest, other = sampler(), sampler(), sampler(epoch + 1)
+    given_before = data.draw(st.integers(0, len(first)))
+    keys = iter(first)
+    before = [next(keys) for _ in range(given_before)]
+    for late in (rest, other):
+        late.load_state_dict(first.state_dict())
+    assert before + list(rest) == list(sampler())
+    assert list(rest) == list(sampler())  # once only
+    assert list(other) == list(sampler(epoch + 1))

@@ -9,7 +9,7 @@ frame's pose. All of it is float64 and relative to the frame's position: at 40 k
 origin one float32 step is 4 mm.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,8 @@ class PointBuffer:
     def finish(self) -> Points:
         """Return the points; the buffer is empty after that."""
         points, self._points = self._points, _room_for(0)
-        for values in points:  # nobody else has seen these arrays
+        columns: tuple[NDArray[Any], ...] = tuple(points)
+        for values in columns:  # nobody else has seen these arrays
             values.resize((self._count, *values.shape[1:]), refcheck=False)
         self._count = 0
         return points
@@ -119,7 +120,9 @@ class PointBuffer:
         if count <= len(self._points.points):
             return
         larger = _room_for(2 * count)
-        for old, new in zip(self._points, larger, strict=True):
+        had: tuple[NDArray[Any], ...] = tuple(self._points)
+        have: tuple[NDArray[Any], ...] = tuple(larger)
+        for old, new in zip(had, have, strict=True):
             new[: self._count] = old[: self._count]
         self._points = larger
 

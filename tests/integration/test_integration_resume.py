@@ -86,7 +86,7 @@ def start(place, *words):
 
 def finish(place, *words):
     process = start(place, *words)
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 

@@ -99,7 +99,7 @@ class ResumeCheckpoint(Checkpoint):
     def _save(self, trainer: Any) -> None:  # noqa: ANN401 - either Lightning package
         """Write beside the old file and change places; every process takes part."""
         fresh = self.last.with_name(".last.ckpt")
-        trainer.save_checkpoint(fresh)
+        trainer.save_checkpoint(fresh, weights_only=False)  # optimiser and loops too
         if trainer.is_global_zero:
             with suppress(FileNotFoundError):
                 self.last.replace(self.previous)

@@ -6,7 +6,7 @@ COMMANDS = {
     "kd3d-train": "train a student, with or without a teacher, and report on it",
     "kd3d-eval": "evaluate a checkpoint or predictions with the Waymo metric",
     "kd3d-predict": "write a checkpoint's predictions on a dataset to a file",
-    "kd3d-data": "simulate, index and describe datasets",
+    "kd3d-data": "simulate, index, describe and check datasets, cut out objects",
     "kd3d-profile": "count parameters, MACs and activations; measure latency and memory",
     "kd3d-convert": "turn checkpoints of OpenPCDet into kd3d's, and back",
 }

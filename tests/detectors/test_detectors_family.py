@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from kd3d.detectors import create_detector, list_detectors, load_detector, save_detector
+from kd3d.profiling import profile
 from kd3d.structures import PointBatch
 from kd3d.training import DetectorModule
 
@@ -78,6 +79,18 @@ def test_shapes(name):
     assert corner.tolist() == pytest.approx([half, half])
     found = detector.predict([frame()["points"]])[0]
     assert found.boxes.shape == (len(found), 7)
+
+
+@every
+def test_a_profile_counts_everything(name):
+    detector = tiny(name).eval()
+    one = profile(detector, collate([frame()]), repeats=1, warmup=0)
+    assert one.parameters == sum(parameter.numel() for parameter in detector.parameters())
+    assert not one.gaps
+    parts = ["backbone_2d", "dense_head", "backbone_3d" if "voxel" in name else "vfe"]
+    assert all(one[part].cost.true.macs > 0 for part in parts)
+    assert one.macs == sum(one[part].cost.true.macs for part in parts)
+    assert set(one.latency) >= {"voxelise", "encode", "backbone", "head", "decode", "nms"}
 
 
 @every

@@ -73,7 +73,8 @@ def test_importing_kd3d_is_light():
 
 def test_rooms_that_need_neither_lightning_nor_hydra():
     blocked = {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "spconv", "pyarrow"}
-    rooms = ("errors", "files", "geometry", "structures", "waymo", "metrics", "predictions")
+    rooms = ("errors", "files", "storage", "geometry", "structures", "waymo", "metrics")
+    rooms += ("predictions", "profiling")
     imports = "\n".join(f"import kd3d.{room}" for room in rooms)
     done = python(BLOCKER.format(blocked=blocked) + imports)
     assert done.returncode == 0, done.stderr

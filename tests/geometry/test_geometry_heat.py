@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd3d.geometry.grid import BEVGrid
-from kd3d.geometry.heat import bus_radius, draw_gaussians, gaussian_radius, owners_within
+from kd3d.geometry.heat import _bus_radius, draw_gaussians, gaussian_radius, owners_within
 
 
 def draw(rows, columns, radii, peaks, shape=(1, 9, 9)):
@@ -139,5 +139,5 @@ def test_a_negative_radius_draws_nothing():
 
 @pytest.mark.parametrize(("cell", "radius"), [(0.32, 7), (0.4, 6), (0.48, 5), (0.64, 3)])
 def test_the_radius_of_a_bus(cell, radius):
-    assert bus_radius(BEVGrid(0.0, 0.0, cell, cell, 10, 10), 0.1, 2) == radius
-    assert bus_radius(BEVGrid(0.0, 0.0, 100.0, 100.0, 10, 10), 0.1, 2) == 2
+    assert _bus_radius(BEVGrid(0.0, 0.0, cell, cell, 10, 10)) == radius
+    assert _bus_radius(BEVGrid(0.0, 0.0, 100.0, 100.0, 10, 10)) == 2

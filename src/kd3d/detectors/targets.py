@@ -6,13 +6,10 @@ from torch import Tensor
 from kd3d.errors import InputError
 from kd3d.geometry.constants import constant
 from kd3d.geometry.grid import BEVGrid
-from kd3d.geometry.heat import bus_radius, draw_gaussians, gaussian_radius
+from kd3d.geometry.heat import draw_objects
 from kd3d.structures import CenterTargets
 
 __all__ = ["assign_center_targets"]
-
-MIN_OVERLAP = 0.1
-MIN_RADIUS = 2
 
 
 def assign_center_targets(
@@ -74,22 +71,9 @@ def assign_center_targets(
             dim=-1,
         )
 
-        radii = gaussian_radius(
-            boxes[..., 3] / grid.cell_x, boxes[..., 4] / grid.cell_y, MIN_OVERLAP
-        )
-        radii = torch.where(mask, radii.long().clamp(min=MIN_RADIUS), -1)
-        frame = torch.arange(len(boxes), device=boxes.device)[:, None]
-        heatmap = draw_gaussians(
-            (len(boxes) * num_classes, grid.height, grid.width),
-            planes=(frame * num_classes + labels.clamp(min=0)).flatten(),
-            rows=rows.flatten(),
-            columns=columns.flatten(),
-            radii=radii.flatten(),
-            peaks=heat_weight.flatten(),
-            usual_radius=bus_radius(grid, MIN_OVERLAP, MIN_RADIUS),
-        )
+        heatmap = draw_objects(boxes, labels, mask, cells, grid, num_classes, heat_weight)
     return CenterTargets(
-        heatmap=heatmap.view(len(boxes), num_classes, grid.height, grid.width),
+        heatmap=heatmap,
         indices=torch.where(mask, rows * grid.width + columns, 0),
         mask=mask,
         codes=codes * mask[..., None],

@@ -3,13 +3,9 @@
 import torch
 from torch import Tensor
 
-from kd3d.geometry import BEVGrid, bus_radius, draw_gaussians, gaussian_radius
+from kd3d.geometry import BEVGrid, draw_objects
 
 __all__ = ["truth_heat"]
-
-# CenterPoint's, as kd3d's own detectors draw their targets
-_MIN_OVERLAP = 0.1
-_MIN_RADIUS = 2
 
 
 @torch.no_grad()
@@ -27,21 +23,6 @@ def truth_heat(boxes: Tensor, labels: Tensor, grid: BEVGrid, num_classes: int) -
         objects outside the grid are left out.
     """
     boxes = boxes.float()
-    columns, rows = grid.to_cells(boxes[..., :2]).long().unbind(dim=-1)
     drawn = (labels >= 0) & (boxes[..., 3:6] > 0).all(dim=-1) & grid.contains(boxes[..., :2])
-    length, width = (
-        torch.where(drawn, boxes[..., axis], 1.0) / cell
-        for axis, cell in ((3, grid.cell_x), (4, grid.cell_y))
-    )
-    radii = gaussian_radius(length, width, _MIN_OVERLAP).long().clamp(min=_MIN_RADIUS)
-    frame = torch.arange(len(boxes), device=boxes.device)[:, None]
-    heat = draw_gaussians(
-        (len(boxes) * num_classes, grid.height, grid.width),
-        planes=(frame * num_classes + labels.clamp(min=0)).flatten(),
-        rows=torch.where(drawn, rows, 0).flatten(),
-        columns=torch.where(drawn, columns, 0).flatten(),
-        radii=torch.where(drawn, radii, -1).flatten(),
-        peaks=torch.ones_like(length).flatten(),
-        usual_radius=bus_radius(grid, _MIN_OVERLAP, _MIN_RADIUS),
-    )
-    return heat.view(len(boxes), num_classes, grid.height, grid.width)
+    cells = grid.to_cells(boxes[..., :2]).long()
+    return draw_objects(boxes, labels, drawn, cells, grid, num_classes)

@@ -5,7 +5,11 @@ from torch import Tensor
 
 from kd3d.geometry.grid import BEVGrid
 
-__all__ = ["bus_radius", "draw_gaussians", "gaussian_radius"]
+__all__ = ["draw_gaussians", "draw_objects", "gaussian_radius"]
+
+# CenterPoint's
+_MIN_OVERLAP = 0.1
+_MIN_RADIUS = 2
 
 
 def gaussian_radius(length_cells: Tensor, width_cells: Tensor, min_overlap: float) -> Tensor:
@@ -29,16 +33,52 @@ def gaussian_radius(length_cells: Tensor, width_cells: Tensor, min_overlap: floa
     return torch.minimum(torch.minimum(one_in_one_out, inside), outside)
 
 
-def bus_radius(grid: BEVGrid, min_overlap: float, smallest: int) -> int:
-    """Give the radius in cells that a bus of 12 m x 3 m is drawn with, more than most objects.
+def draw_objects(
+    boxes: Tensor,
+    labels: Tensor,
+    drawn: Tensor,
+    cells: Tensor,
+    grid: BEVGrid,
+    num_classes: int,
+    peaks: Tensor | None = None,
+) -> Tensor:
+    """Draw the Gaussians of a batch of boxes, as CenterPoint's targets have them.
 
     Args:
-        grid: where it is drawn.
-        min_overlap: as for `gaussian_radius`.
-        smallest: the least radius of any object.
+        boxes: ``[B, M, 7 or more]`` float32; lengths and widths in metres give the radii.
+        labels: ``[B, M]`` int64 class ids, the map that each is drawn on.
+        drawn: ``[B, M]`` bool, which of them are drawn; the others may hold anything.
+        cells: ``[B, M, 2]`` int64 (column, row) of the peaks.
+        grid: where to draw.
+        num_classes: C.
+        peaks: ``[B, M]`` heights; 1 by default.
+
+    Returns:
+        ``[B, C, H, W]`` float32. Nothing waits for the device, see `draw_gaussians`.
     """
+    length, width = (
+        torch.where(drawn, boxes[..., axis], 1.0) / cell
+        for axis, cell in ((3, grid.cell_x), (4, grid.cell_y))
+    )
+    radii = gaussian_radius(length, width, _MIN_OVERLAP).long().clamp(min=_MIN_RADIUS)
+    frame = torch.arange(len(boxes), device=boxes.device)[:, None]
+    columns, rows = torch.where(drawn[..., None], cells, 0).unbind(dim=-1)
+    heat = draw_gaussians(
+        (len(boxes) * num_classes, grid.height, grid.width),
+        planes=(frame * num_classes + labels.clamp(min=0)).flatten(),
+        rows=rows.flatten(),
+        columns=columns.flatten(),
+        radii=torch.where(drawn, radii, -1).flatten(),
+        peaks=(torch.ones_like(length) if peaks is None else peaks).flatten(),
+        usual_radius=_bus_radius(grid),
+    )
+    return heat.view(len(boxes), num_classes, grid.height, grid.width)
+
+
+def _bus_radius(grid: BEVGrid) -> int:
+    """Give the radius in cells that a bus of 12 m x 3 m is drawn with, more than most objects."""
     length, width = torch.tensor(12 / grid.cell_x), torch.tensor(3 / grid.cell_y)
-    return max(smallest, int(gaussian_radius(length, width, min_overlap)))
+    return max(_MIN_RADIUS, int(gaussian_radius(length, width, _MIN_OVERLAP)))
 
 
 def _half_root(linear: Tensor, product: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ OFFICIAL_VENV := .venv-official
 OFFICIAL_STAMP := $(OFFICIAL_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench cost-table student-study official-env parity clean
+.PHONY: help install demo test lint format bench cost-table data-card student-study gain-study official-env parity clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,8 +43,14 @@ bench: install ## run every benchmark, one after the other
 student-study: install ## train students of other widths, depths and cells (resumable, about 30 minutes), for docs/cost.md
 	$(BIN)/python studies/which_student.py
 
+gain-study: install ## run or go on with docs/gain-study.md: rows of runs over paired seeds (CPU, under 2.5 hours)
+	$(BIN)/kd3d-train experiment=gain_study
+
 cost-table: install ## profile the eight networks and write docs/cost.md
 	$(BIN)/python docs/make_cost_table.py
+
+data-card: install ## make kd3d-sim-small if it is not there, and write its data card into docs/simulated-benchmark.md
+	$(BIN)/python docs/make_data_card.py
 
 official-env: $(OFFICIAL_STAMP) ## make .venv-official with the original Waymo evaluator (Linux, Python 3.9 to 3.11)
 

@@ -5,6 +5,7 @@ import torch
 from kd3d.geometry import count_points_in_boxes
 from kd3d.simulate import Actor, EgoPath, Scene, default_sensors, render_frames, sample_scene
 from kd3d.simulate.ground import Ground
+from kd3d.simulate.materials import FOLIAGE, matt
 from kd3d.simulate.shapes import LABEL_LIFT, Shape, block
 from kd3d.waymo import RawFrame, decode_frame, encode_frame
 
@@ -22,7 +23,9 @@ def render(scene: Scene, *, frames: int = 1, resolution: float = 0.1) -> list[Ra
 
 
 def solid(length: float, width: float, height: float, reflectivity: float = 0.6) -> Shape:
-    part = block((-length / 2, length / 2), (-width / 2, width / 2), (0.0, height), reflectivity)
+    part = block(
+        (-length / 2, length / 2), (-width / 2, width / 2), (0.0, height), matt(reflectivity)
+    )
     return Shape((length, width, height), (part,))
 
 
@@ -133,9 +136,9 @@ def test_empty_pixels_hold_minus_one_and_values_are_sane(street):
             if laser.name != 1:
                 assert image[..., 0].max() < 20.2
             values = image[~empty]
-            assert values[:, 1].min() >= 0
-            assert values[:, 2].min() >= 0
-            assert values[:, 2].max() <= 1.5
+            assert values[:, 1].min(initial=0) >= 0
+            assert values[:, 2].min(initial=0) >= 0
+            assert values[:, 2].max(initial=0) <= 1.5
 
 
 def test_resolution_thins_columns_and_keeps_beams():
@@ -189,7 +192,7 @@ def test_bright_surfaces_return_more_intensity_and_foliage_lets_light_through():
     right = frame.points[high & (frame.points[:, 1] < 0), 3]
     assert np.median(left) > 5 * np.median(right)
 
-    leaves = block((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.5), 0.6, free_path=0.7)
+    leaves = block((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.5), FOLIAGE, free_path=0.7)
     bush = Actor("bush", 0, Shape((2.0, 2.0, 1.5), (leaves,)), 12.0, 5.0, 0.0)
     frame = decode_frame(encode_frame(render(scene_with(bush))[0]), "test")
     inside = frame.points[(frame.points[:, 2] > 0.2) & (frame.return_index == 1)]

@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kd3d.simulate.ground import Ground, sample_ground
-from kd3d.simulate.intersect import meet_boxes, meet_cylinders
+from kd3d.simulate.intersect import meet_boxes, meet_cylinders, meet_leaning
 from kd3d.simulate.raycast import cast
 from kd3d.simulate.rays import Rays, sensor_rays
 from kd3d.simulate.scene import pose_matrix
@@ -19,6 +19,8 @@ def random_parts(rng: np.random.Generator, count: int) -> Parts:
     half = rng.uniform(0.05, 4.0, (count, 3))
     is_round = rng.random(count) < 0.4
     half[is_round, 1] = half[is_round, 0]
+    lean = rng.uniform(0.0, 0.9, (count, 3)) * half[:, [0, 0, 1]]
+    lean[is_round | (rng.random(count) < 0.5)] = 0.0
     return Parts(
         centre=rng.uniform([-30, -30, -1], [30, 30, 4], (count, 3)),
         half=half,
@@ -26,6 +28,8 @@ def random_parts(rng: np.random.Generator, count: int) -> Parts:
         is_round=is_round,
         free_path=np.full(count, np.inf),
         actor=np.arange(count),
+        transmission=np.zeros(count, dtype=np.float32),
+        lean=lean,
     )
 
 
@@ -36,6 +40,22 @@ def moving_rays(sensor, speed: float, turn: float) -> Rays:
     angles = np.zeros((sensor.columns, 6))
     angles[:, 2], angles[:, 3] = turn * times, speed * times
     return sensor_rays(sensor, pose_matrix(angles))
+
+
+def between_planes(start, way, half, lean) -> tuple[np.ndarray, np.ndarray]:
+    """``[N, 3]`` entries and exits of the three pairs of planes."""
+    low, high = np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
+    slopes = [(lean[0], lean[1]), (lean[2], lean[2]), (0.0, 0.0)]
+    for axis, pair in enumerate(slopes):
+        for sign, inward in zip((1.0, -1.0), pair, strict=True):
+            # inside: sign * p[axis] <= half - inward * (share of the height)
+            rise = inward / (2 * half[2])
+            room = half[axis] - rise * (start[:, 2] + half[2]) - sign * start[:, axis]
+            pace = sign * way[:, axis] + rise * way[:, 2]
+            cut = room / np.where(np.abs(pace) < 1e-12, 1e-12, pace)
+            low[:, axis] = np.where(pace < 0, np.maximum(low[:, axis], cut), low[:, axis])
+            high[:, axis] = np.where(pace > 0, np.minimum(high[:, axis], cut), high[:, axis])
+    return low, high
 
 
 def nearest_of_all(rays: Rays, parts: Parts) -> np.ndarray:
@@ -51,8 +71,11 @@ def nearest_of_all(rays: Rays, parts: Parts) -> np.ndarray:
         start = (origin.astype(np.float64) - parts.centre[i]) @ turn.T
         way = rays.direction.astype(np.float64) @ turn.T
         way = np.where(np.abs(way) < 1e-12, 1e-12, way)
-        one, two = (-parts.half[i] - start) / way, (parts.half[i] - start) / way
-        low, high = np.minimum(one, two), np.maximum(one, two)
+        if parts.lean[i].any():
+            low, high = between_planes(start, way, parts.half[i], parts.lean[i])
+        else:
+            one, two = (-parts.half[i] - start) / way, (parts.half[i] - start) / way
+            low, high = np.minimum(one, two), np.maximum(one, two)
         if parts.is_round[i]:
             a = (way[:, :2] ** 2).sum(1)
             b = (way[:, :2] * start[:, :2]).sum(1)
@@ -96,6 +119,8 @@ def test_what_is_behind_belongs_to_another_actor():
         is_round=np.zeros(3, dtype=bool),
         free_path=np.full(3, np.inf),
         actor=np.array([0, 0, 1]),
+        transmission=np.zeros(3, dtype=np.float32),
+        lean=np.zeros((3, 3)),
     )
     rays = sensor_rays(default_sensors(0.1)[0])
     hits = cast(rays, parts, FAR_DOWN, BELOW, np.random.default_rng(0))
@@ -115,6 +140,8 @@ def test_rays_that_start_inside_a_part_ignore_it():
         is_round=np.zeros(1, dtype=bool),
         free_path=np.full(1, np.inf),
         actor=np.zeros(1, dtype=np.int64),
+        transmission=np.zeros(1, dtype=np.float32),
+        lean=np.zeros((1, 3)),
     )
     hits = cast(
         sensor_rays(default_sensors(0.1)[0]), parts, FAR_DOWN, BELOW, np.random.default_rng(0)
@@ -137,6 +164,17 @@ def test_entry_points_lie_on_the_surface(seed):
     outer = np.abs(away + entry[:, None] * way) - half
     np.testing.assert_allclose(outer.max(axis=1)[hit], 0.0, atol=1e-4)
     assert ((cosine >= 0) & (cosine <= 1.0001))[hit].all()
+
+    lean = (rng.uniform(0.0, 0.9, (200, 3)) * half[:, [0, 0, 1]]).astype(np.float32)
+    entry, leave, cosine = meet_leaning(away, way, half, lean)
+    hit = (leave > entry) & (entry > 0)
+    place = (away + entry[:, None] * way)[hit]
+    share = lean[hit] * (place[:, 2:] / half[hit, 2:] + 1) / 2
+    ahead, aside = place[:, 0], np.abs(place[:, 1]) + share[:, 2]
+    outer = np.stack([ahead + share[:, 0], share[:, 1] - ahead, aside, np.abs(place[:, 2])], axis=1)
+    np.testing.assert_allclose((outer - half[hit][:, [0, 0, 1, 2]]).max(axis=1), 0.0, atol=1e-3)
+    assert ((cosine >= 0) & (cosine <= 1.0001))[hit].all()
+    assert hit.sum() > 20
 
     entry, leave, cosine = meet_cylinders(away, way, half)
     hit = (leave > entry) & (entry > 0)
@@ -171,6 +209,19 @@ def test_own_body_blocks_only_the_bumper_sensors():
     assert top.is_open.all()
     for rays in others:
         assert 0.2 < rays.is_open.mean() < 0.6
+
+
+@given(st.integers(0, 10_000))
+def test_sides_that_do_not_lean_are_those_of_a_box(seed):
+    rng = np.random.default_rng(seed)
+    away = rng.uniform(-20, 20, (100, 3)).astype(np.float32)
+    way = rng.uniform(-2, 2, (100, 3)).astype(np.float32) - away
+    way /= np.linalg.norm(way, axis=1, keepdims=True)
+    half = rng.uniform(0.2, 3.0, (100, 3)).astype(np.float32)
+    plain = meet_boxes(away, way, half)
+    leaning = meet_leaning(away, way, half, np.zeros_like(half))
+    for one, two in zip(plain, leaning, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-3)
 
 
 def test_paint_is_brighter_than_asphalt():

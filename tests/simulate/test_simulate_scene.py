@@ -34,31 +34,49 @@ def test_a_scene_is_a_function_of_its_seed(seed):
         sample_scene(np.random.default_rng(seed), duration=1.0, extent=30.0) for _ in range(2)
     ]
     assert scenes[0].actors == scenes[1].actors
+    assert scenes[0].ego == scenes[1].ego
+    assert scenes[0].weather == scenes[1].weather
     assert len({actor.name for actor in scenes[0].actors}) == len(scenes[0].actors)
 
 
-def test_labelled_objects_have_the_sizes_and_numbers_of_a_town():
-    sizes, counts = {1: [], 2: [], 4: []}, []
-    for seed in range(25):
-        scene = sample_scene(np.random.default_rng(seed), duration=1.0, extent=30.0)
-        near = dict.fromkeys(KINDS, 0)
-        for actor in scene.actors:
-            if actor.waymo_type:
-                assert actor.name.startswith(KINDS[actor.waymo_type])
-                sizes[actor.waymo_type].append(actor.shape.size)
-                near[actor.waymo_type] += abs(actor.x) < 20 and abs(actor.y) < 20
-        counts.append([near[kind] for kind in KINDS])
-    vehicles, people, cyclists = np.mean(counts, axis=0)
-    assert 6 < vehicles < 13
-    assert 4 < people < 10
-    assert 2 < cyclists < 5
-    for kind, low, high in (
-        (1, (3.7, 1.7, 1.3), (10.0, 2.9, 3.9)),
-        (2, (0.6, 0.6, 1.4), (1.2, 1.0, 2.0)),
-        (4, (1.5, 0.6, 1.5), (2.1, 1.0, 2.0)),
-    ):
-        assert (np.min(sizes[kind], axis=0) >= low).all()
-        assert (np.max(sizes[kind], axis=0) <= high).all()
+def test_labels_are_named_by_their_type():
+    for seed in range(5):
+        for actor in sample_scene(np.random.default_rng(seed), duration=1.0, extent=30.0).actors:
+            assert actor.name.startswith(KINDS.get(actor.waymo_type, "clutter"))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.1, 6.0), st.floats(15.0, 80.0))
+def test_everything_comes_within_the_extent(seed, duration, extent):
+    scene = sample_scene(np.random.default_rng(seed), duration=duration, extent=extent)
+    end, nearest = scene.ego.speed * duration, np.full(len(scene.actors), np.inf)
+    for time in np.linspace(0.0, duration, int(10 * duration) + 2):
+        x, y = scene.actors_at(float(time))[:, :2].T
+        along = np.maximum(np.maximum(-x, x - end), 0.0)
+        nearest = np.minimum(nearest, np.hypot(along, y - scene.ego.lane))
+    still = np.array([actor.speed == 0.0 for actor in scene.actors])
+    assert nearest[still].max() <= extent
+    assert nearest.max() <= extent + 1.5  # one may be inside between two of these times only
+
+
+def test_most_scenes_are_dry_and_some_are_not():
+    weather = [
+        sample_scene(np.random.default_rng(seed), duration=0.1, extent=15.0).weather.name
+        for seed in range(60)
+    ]
+    assert 0.7 < weather.count("sunny") / 60 < 1.0
+
+
+def test_the_recording_car_keeps_a_lane_of_its_street():
+    speeds = []
+    for seed in range(30):
+        scene = sample_scene(np.random.default_rng(seed), duration=1.0, extent=20.0)
+        ground, lane = scene.ground, scene.ego.lane
+        assert ground.middle - ground.road + 1.4 < lane < ground.middle + ground.road - 1.4
+        # The painted lines are the lanes' edges: none is under the car.
+        assert np.abs(ground.lines - lane).min() > 1.4
+        speeds.append(scene.ego.speed)
+    assert 0.05 < np.mean(np.array(speeds) == 0.0) < 0.6
 
 
 def test_parts_lie_inside_their_labels():
@@ -83,7 +101,7 @@ def test_traffic_keeps_its_lane_for_twenty_seconds():
         for i, actor in enumerate(scene.actors)
         if actor.waymo_type == 1 and actor.speed > 1 and abs(np.sin(actor.heading)) < 0.2
     ]
-    assert len(moving) > 5
+    assert len(moving) > 3
     assert np.abs(way[moving, 0]).min() > 20.0
     assert np.abs(way[moving, 1]).max() < 1.2
 

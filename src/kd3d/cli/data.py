@@ -10,6 +10,7 @@ from kd3d.cli.data_info import INFO
 from kd3d.cli.data_objects import OBJECTS
 from kd3d.cli.data_simulate import SIMULATE
 from kd3d.cli.data_task import DataTask
+from kd3d.cli.data_verify import VERIFY
 from kd3d.cli.guard import clear_errors
 from kd3d.errors import ConfigError
 
@@ -18,6 +19,7 @@ __all__ = ["TASKS", "main"]
 #: What ``kd3d-data`` can do, in the order of its help.
 TASKS: tuple[DataTask[Any], ...] = (
     SIMULATE,
+    VERIFY,
     INDEX,
     INFO,
     CHECK,

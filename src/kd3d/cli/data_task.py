@@ -25,12 +25,14 @@ class DataTask(Generic[_Options]):
         options: a dataclass whose fields are the options; the metadata ``help`` explains each, and
             the default ``omegaconf.MISSING`` makes one necessary.
         run: does it. Import what is heavy inside, so that other tasks start fast.
+        notes: gives what the help says after the options; nothing by default.
     """
 
     name: str
     purpose: str
     options: type[_Options]
     run: Callable[[_Options], None]
+    notes: Callable[[], str] | None = None
 
     def help(self) -> str:
         """Describe the task and its options."""
@@ -44,6 +46,8 @@ class DataTask(Generic[_Options]):
         ]
         for option in options:
             lines.append(f"  {option.name:<12}{option.metadata['help']}{_default_of(option)}")
+        if self.notes is not None:
+            lines += ["", self.notes()]
         return "\n".join(lines)
 
     def start(self, words: Sequence[str]) -> None:

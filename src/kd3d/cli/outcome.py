@@ -42,15 +42,12 @@ class Outcome:
 
 
 def write_outcome(config: DictConfig, folder: Path, command: str, outcome: Outcome) -> None:
-    """Write ``metrics.csv``, ``bev.png``, ``curves.png``, ``metrics.json`` and ``report.md``.
+    """Write ``metrics.csv``, pictures, ``report.md`` and ``metrics.json``.
 
     ``metrics.json`` comes last: its presence says that the run is finished.
     """
     write_text(folder / "metrics.csv", _as_csv(outcome.results))
-    data: WaymoDataModule = instantiate(config.data, _convert_="all")
-    data.setup("validate")
-    frame = _validation_frame(data, config.report.picture_frame)
-    pictures = [_draw_frame(config, folder, frame, outcome), *_draw_curves(folder, outcome)]
+    pictures = [*_draw_frame(config, folder, outcome), *_draw_curves(folder, outcome)]
     context = ReportContext(
         title=f"{config.student.name}: {len(outcome.results)} runs side by side",
         command=command,
@@ -97,7 +94,12 @@ def _single(batch: PointBatch, i: int) -> PointBatch:
     )
 
 
-def _draw_frame(config: DictConfig, folder: Path, frame: PointBatch, outcome: Outcome) -> Picture:
+def _draw_frame(config: DictConfig, folder: Path, outcome: Outcome) -> list[Picture]:
+    if config.report.picture_frame is None:
+        return []
+    data: WaymoDataModule = instantiate(config.data, _convert_="all")
+    data.setup("validate")
+    frame = _validation_frame(data, config.report.picture_frame)
     labelled = frame.num_points[0] != 0
     truth = Detections(
         boxes=frame.boxes[0][labelled],
@@ -119,7 +121,7 @@ def _draw_frame(config: DictConfig, folder: Path, frame: PointBatch, outcome: Ou
         title=f"validation frame {config.report.picture_frame}",
         caption="  ".join(filter(None, (frame.frame_ids[0], config.report.attribution))),
     )
-    return Picture("bev.png", "One validation frame from above")
+    return [Picture("bev.png", "One validation frame from above")]
 
 
 def _draw_curves(folder: Path, outcome: Outcome) -> list[Picture]:
@@ -139,6 +141,15 @@ def _describe_data(config: DictConfig) -> str:
     if config.simulate is None:
         return f"{config.data.root}, every frame {config.data.frame_interval} of each segment"
     made = config.simulate
+    if made.get("preset") is not None:
+        from kd3d.simulate import preset
+
+        one = preset(made.preset)
+        return (
+            f"simulated: {one.name}, version {one.version}: {one.scenes} training, "
+            f"{one.val_scenes} validation and {one.test_scenes} test segments of "
+            f"{one.frames} frames"
+        )
     return (
         f"simulated: {made.scenes} training and {made.val_scenes} validation segments of "
         f"{made.frames} frames, resolution {made.resolution:g}, seed {made.seed}"
@@ -150,6 +161,12 @@ def _notes(config: DictConfig, results: list[RunResult]) -> list[str]:
         f"{result.skipped_frames} damaged records were left out in the run of the {result.name}."
         for result in results
         if result.skipped_frames
+    ]
+    notes += [
+        f"{result.replaced_frames} training frames without a box were replaced by others in the run"
+        f" of the {result.name}."
+        for result in results
+        if result.replaced_frames
     ]
     if any(result.name == "initialised student" for result in results):
         notes.append(

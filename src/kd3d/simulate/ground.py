@@ -25,7 +25,8 @@ class Ground:
         waves: ``[K, 4]`` amplitude (m), wave number along x and y (rad/m), phase (rad).
         lines: ``[L]`` lateral positions (m) of painted lines.
         road: half width of the road (m).
-        pavement: lateral position (m) where the pavement ends.
+        pavement: lateral distance (m) from the road's middle to where the pavement ends.
+        middle: lateral position (m) of the road's middle.
     """
 
     slope: npt.NDArray[np.float64]
@@ -33,6 +34,7 @@ class Ground:
     lines: npt.NDArray[np.float64]
     road: float
     pavement: float
+    middle: float = 0.0
 
     def height(self, x: FloatArray, y: FloatArray) -> FloatArray:
         """Height (m) at x, y (m)."""
@@ -90,7 +92,7 @@ class Ground:
 
     def reflectivity(self, y: FloatArray) -> FloatArray:
         """Reflectivity of the ground at a lateral position y (m)."""
-        side = np.abs(y)
+        side = np.abs(y - y.dtype.type(self.middle))
         cover = np.where(
             side < self.road, _ASPHALT, np.where(side < self.pavement, _PAVEMENT, _SOIL)
         )
@@ -100,9 +102,16 @@ class Ground:
 
 
 def sample_ground(
-    rng: np.random.Generator, lines: npt.NDArray[np.float64], road: float, pavement: float
+    rng: np.random.Generator,
+    lines: npt.NDArray[np.float64],
+    road: float,
+    pavement: float,
+    middle: float = 0.0,
 ) -> Ground:
-    """Draw a slope below 1.5 % and two waves of 40 to 90 m that rise by at most 0.6 % each."""
+    """Draw a slope below 1.5 % and two waves of 40 to 90 m that rise by at most 0.6 % each.
+
+    The other arguments are those of `Ground`.
+    """
     waves = np.empty((2, 4))
     for wave in waves:
         length, bearing = rng.uniform(40.0, 90.0), rng.uniform(0.0, np.pi)
@@ -110,4 +119,4 @@ def sample_ground(
         wave[0] = rng.uniform(0.002, 0.006) / number
         wave[1:3] = number * np.cos(bearing), number * np.sin(bearing)
         wave[3] = rng.uniform(0.0, 2 * np.pi)
-    return Ground(rng.uniform(-0.015, 0.015, 2), waves, lines, road, pavement)
+    return Ground(rng.uniform(-0.015, 0.015, 2), waves, lines, road, pavement, middle)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kd3d.simulate.ground import Ground
-from kd3d.simulate.intersect import meet_boxes, meet_cylinders
+from kd3d.simulate.intersect import meet_boxes, meet_cylinders, meet_leaning
+from kd3d.simulate.materials import lets_through
 from kd3d.simulate.rays import Rays, turn_vectors
 from kd3d.simulate.windows import Parts, candidate_pairs
 
@@ -48,12 +49,14 @@ def cast(
 ) -> Hits:
     """Follow every ray to the nearest surface and the one behind it.
 
+    A ray that passes a pane goes on as if the pane were not there.
+
     Args:
         rays: the sensor's rays, N of them.
         parts: what stands around, vehicle frame.
         ground: the relief, street's frame.
         to_street: ``[4, 4]`` vehicle to street's frame.
-        rng: decides how deep a ray enters foliage.
+        rng: decides how deep a ray enters foliage and which rays pass a pane.
     """
     count, reach = len(rays.direction), rays.sensor.reach
     distance = np.full(count, np.inf, dtype=np.float32)
@@ -99,7 +102,7 @@ def _meet(
 ) -> tuple[Integers, Integers, Floats, Floats]:
     """Keep the pairs that meet; add distance (m) and cosine of incidence."""
     cos, sin = np.cos(parts.heading).astype(np.float32), np.sin(parts.heading).astype(np.float32)
-    half, centre = parts.half.astype(np.float32), parts.centre.astype(np.float32)
+    centre = parts.centre.astype(np.float32)
     if len(rays.origin) == 1:
         away = (rays.origin - centre)[part]
     else:
@@ -112,17 +115,36 @@ def _meet(
     )
     way[:, 0], way[:, 1] = cos * way[:, 0] + sin * way[:, 1], cos * way[:, 1] - sin * way[:, 0]
 
-    entry = np.full(len(part), np.inf, dtype=np.float32)
-    leave = np.full(len(part), -np.inf, dtype=np.float32)
-    slant = np.zeros(len(part), dtype=np.float32)
-    for is_round, meet in ((False, meet_boxes), (True, meet_cylinders)):
-        some = np.flatnonzero(parts.is_round[part] == is_round)
-        entry[some], leave[some], slant[some] = meet(away[some], way[some], half[part[some]])
+    entry, leave, slant = _meet_surfaces(parts, part, away, way)
 
     hit = np.flatnonzero((leave > entry) & (entry > 0.0))
     pixel, part, entry, leave, slant = pixel[hit], part[hit], entry[hit], leave[hit], slant[hit]
     airy = np.flatnonzero(np.isfinite(parts.free_path[part]))
     depth = rng.standard_exponential(len(airy), dtype=np.float32)
     entry[airy] += depth * parts.free_path[part[airy]].astype(np.float32)
+    panes = np.flatnonzero(parts.transmission[part] > 0.0)
+    passes = lets_through(parts.transmission[part[panes]], slant[panes])
+    entry[panes[rng.random(len(panes), dtype=np.float32) < passes]] = np.inf
     hit = np.flatnonzero((entry < leave) & (entry < reach))
     return pixel[hit], part[hit], entry[hit], slant[hit]
+
+
+def _meet_surfaces(
+    parts: Parts, part: Integers, away: Floats, way: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Entry, exit (m) and cosine of incidence of rays, each in the frame of its part."""
+    half, lean = parts.half.astype(np.float32), parts.lean.astype(np.float32)
+    entry = np.full(len(part), np.inf, dtype=np.float32)
+    leave = np.full(len(part), -np.inf, dtype=np.float32)
+    slant = np.zeros(len(part), dtype=np.float32)
+    is_leaning = (parts.lean != 0.0).any(axis=1)
+    some = np.flatnonzero(parts.is_round[part])
+    entry[some], leave[some], slant[some] = meet_cylinders(away[some], way[some], half[part[some]])
+    some = np.flatnonzero(is_leaning[part])
+    entry[some], leave[some], slant[some] = meet_leaning(
+        away[some], way[some], half[part[some]], lean[part[some]]
+    )
+    is_upright = ~parts.is_round & ~is_leaning
+    some = np.flatnonzero(is_upright[part])
+    entry[some], leave[some], slant[some] = meet_boxes(away[some], way[some], half[part[some]])
+    return entry, leave, slant

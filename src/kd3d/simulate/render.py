@@ -27,9 +27,15 @@ _EPOCH = 1_500_000_000_000_000
 
 
 def render_frames(
-    scene: Scene, sensors: tuple[Sensor, ...], *, frames: int, name: str, seed: tuple[int, ...]
+    scene: Scene,
+    sensors: tuple[Sensor, ...],
+    *,
+    frames: int,
+    name: str,
+    seed: tuple[int, ...],
+    interval: float = SWEEP_SECONDS,
 ) -> Iterator[RawFrame]:
-    """Record a scene at 10 Hz.
+    """Record a scene at 10 Hz, or less often.
 
     Objects stand still during a sweep; the car does not, and each column of TOP has its own pose.
 
@@ -39,6 +45,7 @@ def render_frames(
         frames: number of frames.
         name: context name of the segment.
         seed: source of the noise; a frame's noise depends on it and the frame's number only.
+        interval: seconds between two frames.
 
     Yields:
         Frames in order of time. Labels carry the number of points that really lie in their boxes.
@@ -47,14 +54,13 @@ def render_frames(
         sensor.calibration.name: sensor_rays(sensor) for sensor in sensors if not sensor.is_top
     }
     for number in range(frames):
-        time = number * SWEEP_SECONDS
+        time = number * interval
         # A trailing 0 would give the stream of `seed` itself, which drew the scene.
         rng = np.random.default_rng([*seed, number + 1])
         local = scene.ego_angles(np.array([time]))
         street = pose_matrix(local[0])
         pose = pose_matrix(scene.to_global(local)[0])
         parts = _parts_seen(scene, time, street)
-        reflectivity = scene.parts.reflectivity.astype(np.float32)
         lasers = []
         for sensor in sensors:
             pixel_pose = None
@@ -65,9 +71,7 @@ def render_frames(
             else:
                 rays = still[sensor.calibration.name]
             hits = cast(rays, parts, scene.ground, street, rng)
-            returns = range_images(
-                rays, hits, reflectivity, parts.free_path, scene.ground, street, rng
-            )
+            returns = range_images(rays, hits, scene, street, rng)
             lasers.append(_laser(sensor, returns, pixel_pose))
         frame = RawFrame(
             context_name=name,
@@ -76,7 +80,7 @@ def render_frames(
             lasers=tuple(lasers),
             location="simulated",
             time_of_day="Day",
-            weather="sunny",
+            weather=scene.weather.name,
         )
         yield replace(frame, labels=_labels(scene, time, street, frame))
 
@@ -95,6 +99,8 @@ def _parts_seen(scene: Scene, time: float, street: FloatArray) -> Parts:
         is_round=table.is_round,
         free_path=table.free_path,
         actor=table.actor,
+        transmission=table.transmission,
+        lean=table.lean,
     )
 
 
@@ -143,8 +149,7 @@ def _labels(scene: Scene, time: float, street: FloatArray, frame: RawFrame) -> t
     boxes[:, 2] += LABEL_LIFT + boxes[:, 5] / 2
     boxes[:, 6] = (headings[chosen] + np.pi) % (2 * np.pi) - np.pi
     points = points_of(frame)
-    counts = count_points(points.points, boxes)
-    top_counts = count_points(points.points[points.laser == TOP], boxes)
+    counts, top_counts = count_points(points.points, points.laser == TOP, boxes)
     labels = []
     for row, (i, box) in enumerate(zip(chosen, boxes, strict=True)):
         actor = scene.actors[i]
@@ -162,30 +167,34 @@ def _labels(scene: Scene, time: float, street: FloatArray, frame: RawFrame) -> t
     return tuple(labels)
 
 
-def count_points(points: npt.NDArray[np.float32], boxes: FloatArray) -> npt.NDArray[np.int64]:
-    """Number of points in each upright box, faces included.
+def count_points(
+    points: npt.NDArray[np.float32], marked: npt.NDArray[np.bool_], boxes: FloatArray
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Number of points in each upright box, faces included, and of the marked ones among them.
 
     Args:
         points: ``[N, 3 or more]`` metres.
+        marked: ``[N]``.
         boxes: ``[M, 7]`` x, y, z, length, width, height, heading; metres, radians. Taken as
             float32, which is what a reader of the record gets.
 
     Returns:
-        ``[M]`` int64.
+        Two times ``[M]`` int64.
     """
     # Sorted by x, the points that can lie in a box are a slice, so the cost does not grow with
     # points times boxes.
-    points = points[np.argsort(points[:, 0], kind="stable"), :3].astype(np.float64)
+    order = np.argsort(points[:, 0], kind="stable")
+    points, marked = points[order, :3].astype(np.float64), marked[order]
     boxes = boxes.astype(np.float32).astype(np.float64)
     reach = np.hypot(boxes[:, 3], boxes[:, 4]) / 2
     starts = np.searchsorted(points[:, 0], boxes[:, 0] - reach)
     stops = np.searchsorted(points[:, 0], boxes[:, 0] + reach)
-    counts = np.zeros(len(boxes), dtype=np.int64)
+    counts = np.zeros((2, len(boxes)), dtype=np.int64)
     for row, (start, stop, box) in enumerate(zip(starts, stops, boxes, strict=True)):
         dx, dy, dz = (points[start:stop] - box[:3]).T
         cos, sin = np.cos(box[6]), np.sin(box[6])
         inside = np.abs(cos * dx + sin * dy) <= box[3] / 2
         inside &= np.abs(cos * dy - sin * dx) <= box[4] / 2
         inside &= np.abs(dz) <= box[5] / 2
-        counts[row] = inside.sum()
-    return counts
+        counts[:, row] = inside.sum(), (inside & marked[start:stop]).sum()
+    return counts[0], counts[1]

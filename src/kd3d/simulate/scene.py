@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kd3d.simulate.ground import Ground
-from kd3d.simulate.shapes import Part, Shape
+from kd3d.simulate.materials import Surface, echo_rows
+from kd3d.simulate.shapes import Shape
+from kd3d.simulate.weather import CLEAR, Weather
 
 __all__ = ["Actor", "EgoPath", "PartTable", "Scene", "advance", "pose_matrix"]
 
@@ -98,17 +100,21 @@ class PartTable:
         actor: ``[P]`` index of the actor.
         centre: ``[P, 3]`` metres.
         half: ``[P, 3]`` half sizes, metres (radius twice for a cylinder).
-        reflectivity: ``[P]``.
+        echo: ``[P, 5]`` float32, of `kd3d.simulate.materials.echo_rows`.
+        transmission: ``[P]`` float32 share of the rays that pass at normal incidence.
         is_round: ``[P]`` bool.
         free_path: ``[P]`` metres.
+        lean: ``[P, 3]`` metres by which front, rear and sides have moved inwards at the top.
     """
 
     actor: npt.NDArray[np.int64]
     centre: FloatArray
     half: FloatArray
-    reflectivity: FloatArray
+    echo: npt.NDArray[np.float32]
+    transmission: npt.NDArray[np.float32]
     is_round: npt.NDArray[np.bool_]
     free_path: FloatArray
+    lean: FloatArray
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ class Scene:
         ego: the recording car.
         bearing: heading of the street in the global frame, radians.
         offset: ``[3]`` the street's origin in the global frame, metres.
+        weather: what the air and the water on the road do to the sensors.
     """
 
     ground: Ground
@@ -128,21 +135,24 @@ class Scene:
     ego: EgoPath
     bearing: float
     offset: FloatArray
+    weather: Weather = CLEAR
 
     @cached_property
     def parts(self) -> PartTable:
         """The actors' parts in columns."""
         pairs = [(i, part) for i, actor in enumerate(self.actors) for part in actor.shape.parts]
-        table = np.array([part for _, part in pairs], dtype=np.float64).reshape(
-            -1, len(Part._fields)
-        )
+        rows = [(*p[:6], p.is_round, p.free_path, *p.lean, *p.surface) for _, p in pairs]
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), 11 + len(Surface._fields))
+        surfaces = table[:, 11:]
         return PartTable(
             actor=np.array([i for i, _ in pairs], dtype=np.int64),
             centre=table[:, 0:3],
             half=table[:, 3:6],
-            reflectivity=table[:, 6],
-            is_round=table[:, 7] > 0,
-            free_path=table[:, 8],
+            echo=echo_rows(surfaces),
+            transmission=surfaces[:, 4].astype(np.float32),
+            is_round=table[:, 6] > 0,
+            free_path=table[:, 7],
+            lean=table[:, 8:11],
         )
 
     @cached_property

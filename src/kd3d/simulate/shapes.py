@@ -1,21 +1,24 @@
-"""Shapes of things on a street, as upright boxes and cylinders.
+"""Shapes of things on a street, as upright boxes, boxes with leaning sides, and cylinders.
 
 A shape lives in its own frame: x forward, y left, z up, origin on the ground below the middle of
 its label. The parts stay `MARGIN` inside the label, so that range noise rarely leaves it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LABEL_LIFT", "MARGIN", "Part", "Shape", "block", "column", "paint"]
+from kd3d.simulate.materials import Surface
+
+__all__ = ["LABEL_LIFT", "MARGIN", "SOLID", "Part", "Shape", "block", "column", "unlabelled"]
 
 #: A label starts this far above the ground (metres), so that it holds the object and not the road.
 LABEL_LIFT = 0.05
 #: Distance between the outermost part and the label's faces (metres).
 MARGIN = 0.04
-
+#: The free path of what has a surface.
 SOLID = np.inf
 
 
@@ -29,10 +32,12 @@ class Part(NamedTuple):
         half_length: half the extent along x (a cylinder's radius), metres.
         half_width: half the extent along y, metres.
         half_height: half the extent along z, metres.
-        reflectivity: share of the light sent back at normal incidence; above 1 for reflectors.
+        surface: what it is made of.
         is_round: a cylinder instead of a box.
         free_path: mean way of a ray inside before it is reflected (metres): infinity marks a solid
-            surface, a finite number foliage or spokes.
+            surface, a finite number foliage, bars or spokes.
+        lean: how far the front, the rear and each side of a box have moved inwards at its top
+            (metres); windscreens and roofs.
     """
 
     x: float
@@ -41,9 +46,10 @@ class Part(NamedTuple):
     half_length: float
     half_width: float
     half_height: float
-    reflectivity: float
+    surface: Surface
     is_round: bool = False
     free_path: float = SOLID
+    lean: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,9 @@ def block(
     x: tuple[float, float],
     y: tuple[float, float],
     z: tuple[float, float],
-    reflectivity: float,
+    surface: Surface,
     free_path: float = SOLID,
+    lean: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Part:
     """A box between limits on each axis."""
     return Part(
@@ -74,9 +81,10 @@ def block(
         (x[1] - x[0]) / 2,
         (y[1] - y[0]) / 2,
         (z[1] - z[0]) / 2,
-        reflectivity,
+        surface,
         False,
         free_path,
+        lean,
     )
 
 
@@ -85,14 +93,17 @@ def column(
     y: float,
     z: tuple[float, float],
     radius: float,
-    reflectivity: float,
+    surface: Surface,
     free_path: float = SOLID,
 ) -> Part:
     """An upright cylinder."""
     half = (z[1] - z[0]) / 2
-    return Part(x, y, z[0] + half, radius, radius, half, reflectivity, True, free_path)
+    return Part(x, y, z[0] + half, radius, radius, half, surface, True, free_path)
 
 
-def paint(rng: np.random.Generator) -> float:
-    """Reflectivity of car paint: dark and bright cars are both common."""
-    return float(np.exp(rng.uniform(np.log(0.06), np.log(0.8))))
+def unlabelled(parts: Sequence[Part]) -> Shape:
+    """A shape without a label: its size is what its parts span."""
+    length = 2 * max(abs(p.x) + p.half_length for p in parts)
+    width = 2 * max(abs(p.y) + p.half_width for p in parts)
+    top = max(p.z + p.half_height for p in parts)
+    return Shape((length, width, top), tuple(parts))

@@ -32,6 +32,8 @@ class Parts:
         is_round: ``[P]`` bool.
         free_path: ``[P]`` metres, infinity for solid parts.
         actor: ``[P]`` index of the actor.
+        transmission: ``[P]`` float32 share of the rays that pass at normal incidence.
+        lean: ``[P, 3]`` metres by which front, rear and sides have moved inwards at the top.
     """
 
     centre: Doubles
@@ -40,6 +42,8 @@ class Parts:
     is_round: Flags
     free_path: Doubles
     actor: Integers
+    transmission: npt.NDArray[np.float32]
+    lean: Doubles
 
 
 def candidate_pairs(rays: Rays, parts: Parts) -> tuple[Integers, Integers]:

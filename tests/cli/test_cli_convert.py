@@ -223,10 +223,10 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(run, theirs, tmp_path)
 @pytest.mark.parametrize("name", list_detectors())
 def test_every_detector_can_be_named(name):
     with initialize_config_module("kd3d.conf", version_base="1.3"):
-        config = compose("convert", overrides=[f"detector={name}", "classes=[Car]"])
+        config = compose("convert", overrides=[f"detector={name}", "classes=[Cyclist]"])
     with torch.device("meta"):
         detector = instantiate(config.detector, _convert_="all")
-    assert detector.spec() == create_detector(name, classes=["Car"]).spec()
+    assert detector.spec() == create_detector(name, classes=["Cyclist"]).spec()
 
 
 def test_help_starts_with_examples(run):

@@ -9,7 +9,13 @@ from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
-from kd3d.detectors import create_detector, list_detectors, load_detector, save_detector
+from kd3d.detectors import (
+    AnchorDetector,
+    create_detector,
+    list_detectors,
+    load_detector,
+    save_detector,
+)
 from kd3d.profiling import profile
 from kd3d.structures import PointBatch
 from kd3d.training import DetectorModule
@@ -54,7 +60,7 @@ def collate(frames):
     )
 
 
-def test_there_are_eight():
+def test_there_are_ten():
     assert list_detectors() == [
         "cp_pillar",
         "cp_pillar_v040",
@@ -64,6 +70,8 @@ def test_there_are_eight():
         "cp_voxel_s",
         "cp_voxel_xs",
         "cp_voxel_xxs",
+        "pointpillar",
+        "second",
     ]
 
 
@@ -72,6 +80,8 @@ def test_shapes(name):
     detector = tiny(name)
     maps = detector(collate([frame(), frame(1), frame(2)]))
     sizes = {"heatmap": 3, "center": 2, "center_z": 1, "dim": 3, "rot": 2}
+    if isinstance(detector, AnchorDetector):
+        sizes = {"heatmap": 3, "score": 18, "box": 42, "direction": 12}
     for branch, channels in sizes.items():
         assert getattr(maps, branch).shape == (3, channels, *detector.grid.shape)
     half = HALF.get(name, 6.4)
@@ -87,7 +97,7 @@ def test_a_profile_counts_everything(name):
     one = profile(detector, collate([frame()]), repeats=1, warmup=0)
     assert one.parameters == sum(parameter.numel() for parameter in detector.parameters())
     assert not one.gaps
-    parts = ["backbone_2d", "dense_head", "backbone_3d" if "voxel" in name else "vfe"]
+    parts = ["backbone_2d", "dense_head", "vfe" if "pillar" in name else "backbone_3d"]
     assert all(one[part].cost.true.macs > 0 for part in parts)
     assert one.macs == sum(one[part].cost.true.macs for part in parts)
     assert set(one.latency) >= {"voxelise", "encode", "backbone", "head", "decode", "nms"}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kd3d.detectors import Detector, create_detector
-from kd3d.structures import PointBatch
+from kd3d.structures import AnchorMaps, PointBatch
 
 RANGE = (-6.4, -6.4, -2.0, 6.4, 6.4, 4.0)
 
@@ -32,6 +32,26 @@ def pillars(encoder=0.5, backbone_2d=0.25, head=0.25, *, cell=0.4, **changes):
     return create_detector("cp_pillar", **{**settings, **changes})
 
 
+def second(backbone_3d=0.5, backbone_2d=0.125):
+    return create_detector(
+        "second",
+        point_cloud_range=RANGE,
+        voxel_size=(0.4, 0.4, 0.15),
+        width={"backbone_3d": backbone_3d, "backbone_2d": backbone_2d},
+        depth=(1, 1),
+    )
+
+
+def pointpillar(encoder=0.5, backbone_2d=0.25):
+    return create_detector(
+        "pointpillar",
+        point_cloud_range=RANGE,
+        cell_size=(0.4, 0.4),
+        width={"encoder": encoder, "backbone_2d": backbone_2d},
+        depth=(1, 1, 1),
+    )
+
+
 def make_points(seed: int = 0) -> PointBatch:
     random = torch.Generator().manual_seed(seed)
     low, high = torch.tensor([*RANGE[:3], 0, 0]), torch.tensor([*RANGE[3:], 1, 1])
@@ -43,6 +63,8 @@ def make_points(seed: int = 0) -> PointBatch:
 def maps_of(detector: Detector) -> Tensor:
     """All head maps of a fixed batch in eval mode, ``[B, C, H, W]``."""
     maps = detector.eval()(make_points())
+    if isinstance(maps, AnchorMaps):
+        return torch.cat((maps.score, maps.box, maps.direction), dim=1)
     return torch.cat((maps.heatmap, maps.center, maps.center_z, maps.dim, maps.rot), dim=1)
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inherit_networks import calibrate, maps_of, pillars, randomise, voxels
+from inherit_networks import (
+    calibrate,
+    maps_of,
+    pillars,
+    pointpillar,
+    randomise,
+    second,
+    voxels,
+)
 from torch import Tensor, nn
 
 from kd3d.distill import inherit_weights
@@ -89,6 +97,20 @@ def test_voxel_students(strategy, widths):
     teacher, student = voxels(), voxels(*widths)
     randomise(teacher, 2)
     silence(teacher, student, strategy, 2)
+    expected = maps_of(teacher)
+    report = inherit_weights(student, teacher, strategy)
+    torch.testing.assert_close(maps_of(student), expected, rtol=1e-4, atol=1e-4)
+    assert report.names("skipped") == []
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    ("make", "widths"), [(second, (0.25, 0.0625)), (pointpillar, (0.25, 0.125))]
+)
+def test_anchor_students(make, widths, strategy):
+    teacher, student = make(), make(*widths)
+    randomise(teacher, 5)
+    silence(teacher, student, strategy, 5)
     expected = maps_of(teacher)
     report = inherit_weights(student, teacher, strategy)
     torch.testing.assert_close(maps_of(student), expected, rtol=1e-4, atol=1e-4)

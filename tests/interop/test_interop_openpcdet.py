@@ -18,6 +18,8 @@ MODELS = {
     "CP-Voxel-S": ("cp_voxel_s", 4_038_203),
     "CP-Voxel-XS": ("cp_voxel_xs", 2_823_223),
     "CP-Voxel-XXS": ("cp_voxel_xxs", 1_012_643),
+    "pointpillar_1x": ("pointpillar", 4_838_760),
+    "second": ("second", 5_326_008),
 }
 FAMILIES = ("pillar", "voxel")
 TRANSPOSED = (4, 0, 1, 2, 3)

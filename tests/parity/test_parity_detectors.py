@@ -1,11 +1,9 @@
 """Voxels, head maps, boxes and losses against the reference implementation."""
 
-import importlib.util
-import json
-
 import numpy as np
 import pytest
 import torch
+from reference import load, reference_weights
 
 from kd3d.cli.convert import main as convert
 from kd3d.detectors import Detector, create_detector
@@ -19,12 +17,6 @@ from kd3d.structures import HeadMaps, PointBatch
 BRANCHES = {
     "heatmap": "hm", "center": "center", "center_z": "center_z", "dim": "dim", "rot": "rot",
 }  # fmt: skip
-
-
-def load(shared_data, name):
-    settings = json.loads((shared_data / "parity" / f"{name}.json").read_text())["settings"]
-    arrays = np.load(shared_data / "parity" / f"{name}.npz")
-    return settings, {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
 
 @pytest.mark.parametrize("case", range(4))
@@ -47,19 +39,6 @@ def test_voxels(shared_data, case):
 
 
 MODELS = {"CP-Pillar-v0.48": "cp_pillar_v048", "CP-Voxel-S": "cp_voxel_s"}
-
-
-def reference_weights(shared_data, model):
-    """The reference's state dict, filled by the rule of the oracle data."""
-    source = shared_data / "parity" / "fill_tensor.py"
-    spec = importlib.util.spec_from_file_location("fill_tensor", source)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    shapes = json.loads((shared_data / "openpcdet_keys" / f"{model}.json").read_text())
-    return {
-        key: torch.from_numpy(np.asarray(module.fill_tensor(key, shape)))
-        for key, shape in shapes.items()
-    }
 
 
 def as_in_spconv1(weights):

@@ -23,7 +23,7 @@ def script(monkeypatch):
 
 def test_the_page_shows_every_network_with_what_it_costs_today(script):
     page = (DOCS / "cost.md").read_text(encoding="utf-8")
-    assert sorted(script.PUBLISHED) == list_detectors()
+    assert sorted(script.PUBLISHED) == [one for one in list_detectors() if one.startswith("cp_")]
     for name in script.PUBLISHED:
         dense = script.dense_cost(name)
         rows = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from kd3d.errors import ConfigError, InputError
 from kd3d.geometry.grid import BEVGrid
-from kd3d.structures import CenterTargets, Detections, HeadMaps, PointBatch
+from kd3d.structures import (
+    AnchorMaps,
+    AnchorTargets,
+    CenterTargets,
+    Detections,
+    HeadMaps,
+    PointBatch,
+)
 
 __all__ = ["Detector"]
 
@@ -66,7 +73,7 @@ class Detector(nn.Module, ABC):
         self._arguments = arguments
 
     @abstractmethod
-    def forward(self, batch: PointBatch) -> HeadMaps:
+    def forward(self, batch: PointBatch) -> HeadMaps | AnchorMaps:
         """Compute the head's raw maps.
 
         Raises:
@@ -81,16 +88,21 @@ class Detector(nn.Module, ABC):
         *,
         heat_weight: Tensor | None = None,
         box_weight: Tensor | None = None,
-    ) -> CenterTargets:
+    ) -> CenterTargets | AnchorTargets:
         """Turn boxes ``[B, M, 7 or more]`` and labels ``[B, M]`` into targets of the maps."""
 
     @abstractmethod
-    def loss(self, maps: HeadMaps, targets: CenterTargets) -> dict[str, Tensor]:
-        """Give the weighted terms "heatmap" and "box" and their sum "loss", scalars in float32."""
+    def loss(self, maps: Any, targets: Any) -> dict[str, Tensor]:  # noqa: ANN401 - of its own head
+        """Give the weighted terms by name and their sum "loss", scalars in float32.
+
+        Args:
+            maps: what `forward` gave.
+            targets: what `assign_targets` gave.
+        """
 
     @abstractmethod
-    def decode(self, maps: HeadMaps, *, nms: bool = True) -> list[Detections]:
-        """Read the boxes of each frame from the maps."""
+    def decode(self, maps: Any, *, nms: bool = True) -> list[Detections]:  # noqa: ANN401
+        """Read the boxes of each frame from what `forward` gave."""
 
     @overload
     def predict(self, points: Tensor) -> Detections: ...

@@ -9,7 +9,7 @@ from kd3d.geometry.grid import BEVGrid
 from kd3d.geometry.heat import draw_objects
 from kd3d.structures import CenterTargets
 
-__all__ = ["assign_center_targets"]
+__all__ = ["assign_center_targets", "check_boxes"]
 
 
 def assign_center_targets(
@@ -46,7 +46,7 @@ def assign_center_targets(
         InputError: if shapes do not fit, or a labelled box is not finite or of an unknown class
             (on CUDA an assertion of the device, since asking would wait for it).
     """
-    _check(boxes, labels, num_classes, 7 + extra_columns)
+    check_boxes(boxes, labels, num_classes, 7 + extra_columns)
     with torch.autocast(boxes.device.type, enabled=False):
         boxes, labels = boxes[:, :max_objects].float(), labels[:, :max_objects]
         ones = torch.ones_like(boxes[..., 0])
@@ -83,7 +83,18 @@ def assign_center_targets(
     )
 
 
-def _check(boxes: Tensor, labels: Tensor, num_classes: int, columns: int) -> None:
+def check_boxes(boxes: Tensor, labels: Tensor, num_classes: int, columns: int) -> None:
+    """Make sure that labelled boxes are finite and of known classes.
+
+    Args:
+        boxes: ``[B, M, columns or more]``.
+        labels: ``[B, M]`` class ids, -1 in empty slots.
+        num_classes: how many classes there are.
+        columns: how many columns a box needs.
+
+    Raises:
+        InputError: if not (on CUDA an assertion of the device, since asking would wait for it).
+    """
     if boxes.ndim != 3 or boxes.shape[2] < columns or labels.shape != boxes.shape[:2]:
         raise InputError(
             f"boxes {tuple(boxes.shape)} and labels {tuple(labels.shape)} must be "

@@ -16,18 +16,28 @@ from kd3d.detectors.sparse import (
     SubmanifoldConv3d,
 )
 
-__all__ = ["BEV_STRIDE", "VoxelBackbone", "fewest_cells", "output_shape"]
+__all__ = [
+    "BEV_STRIDE",
+    "BETWEEN_STAGES",
+    "OUTPUT",
+    "VoxelBackbone",
+    "VoxelNorm",
+    "VoxelSequence",
+    "fewest_cells",
+    "output_shape",
+    "reduction",
+]
 
 # Kernel, stride and padding along z, y, x. One reduction precedes every stage but the first; the
 # output is reduced along z alone.
-_BETWEEN_STAGES = (
+BETWEEN_STAGES = (
     Geometry((3, 3, 3), (2, 2, 2), (1, 1, 1), submanifold=False),
     Geometry((3, 3, 3), (2, 2, 2), (1, 1, 1), submanifold=False),
     Geometry((3, 3, 3), (2, 2, 2), (0, 1, 1), submanifold=False),
 )
-_OUTPUT = Geometry((3, 1, 1), (2, 1, 1), (0, 0, 0), submanifold=False)
+OUTPUT = Geometry((3, 1, 1), (2, 1, 1), (0, 0, 0), submanifold=False)
 
-BEV_STRIDE = prod(step.stride[2] for step in (*_BETWEEN_STAGES, _OUTPUT))
+BEV_STRIDE = prod(step.stride[2] for step in (*BETWEEN_STAGES, OUTPUT))
 """Input cells per output cell along x, and along y."""
 
 
@@ -37,7 +47,7 @@ def output_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     Raises:
         InputError: if a kernel does not fit, as along z with less than `fewest_cells`.
     """
-    for step in (*_BETWEEN_STAGES, _OUTPUT):
+    for step in (*BETWEEN_STAGES, OUTPUT):
         shape = step.output_shape(shape)
     return shape
 
@@ -45,7 +55,7 @@ def output_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
 def fewest_cells() -> int:
     """Give the least number of cells along z of the input that leaves a layer of output."""
     cells = 1
-    for step in (_OUTPUT, *reversed(_BETWEEN_STAGES)):
+    for step in (OUTPUT, *reversed(BETWEEN_STAGES)):
         cells = (cells - 1) * step.stride[0] + step.kernel_size[0] - 2 * step.padding[0]
     return cells
 
@@ -75,12 +85,12 @@ class VoxelBackbone(nn.Module):
         entry = SubmanifoldConv3d(in_channels, filters[0], engine=engine)
         self.conv_input = VoxelSequence(entry, VoxelNorm(filters[0]), nn.ReLU())
         self.conv1 = VoxelSequence(*_residual_blocks(filters[0], depth[0], engine))
-        steps = zip(_BETWEEN_STAGES, pairwise(filters), depth[1:], strict=True)
+        steps = zip(BETWEEN_STAGES, pairwise(filters), depth[1:], strict=True)
         for stage, (step, (inputs, channels), blocks) in enumerate(steps, start=2):
-            down = _reduction(inputs, channels, step, engine)
+            down = reduction(inputs, channels, step, engine)
             part = VoxelSequence(down, *_residual_blocks(channels, blocks, engine))
             self.add_module(f"conv{stage}", part)
-        self.conv_out = _reduction(filters[-1], out_channels, _OUTPUT, engine)
+        self.conv_out = reduction(filters[-1], out_channels, OUTPUT, engine)
         self.out_channels = out_channels
 
     def forward(self, voxels: SparseTensor) -> SparseTensor:
@@ -152,7 +162,8 @@ def _residual_blocks(channels: int, count: int, engine: Engine) -> list[Residual
     return [ResidualBlock(channels, engine) for _ in range(count)]
 
 
-def _reduction(inputs: int, channels: int, step: Geometry, engine: Engine) -> VoxelSequence:
+def reduction(inputs: int, channels: int, step: Geometry, engine: Engine) -> VoxelSequence:
+    """Make a strided convolution with its norm and activation."""
     conv = SparseConv3d(
         inputs, channels, step.kernel_size, step.stride, step.padding, engine=engine
     )

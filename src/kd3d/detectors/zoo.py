@@ -4,10 +4,11 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
-from kd3d.detectors.center_point import CenterPoint
 from kd3d.detectors.center_point_pillar import CenterPointPillar
 from kd3d.detectors.center_point_voxel import CenterPointVoxel
 from kd3d.detectors.detector import Detector
+from kd3d.detectors.point_pillar import PointPillar
+from kd3d.detectors.second import Second
 from kd3d.errors import ConfigError
 
 __all__ = ["create_detector", "list_detectors"]
@@ -29,8 +30,9 @@ def _voxels(backbone_3d: float, backbone_2d: float, head: float) -> dict[str, An
     }
 
 
-# The networks of SparseKD (Yang et al., NeurIPS 2022), with its ranges, cells and widths.
-_DETECTORS: dict[str, tuple[type[CenterPoint], dict[str, Any]]] = {
+# The networks of SparseKD (Yang et al., NeurIPS 2022), with its ranges, cells and widths; then the
+# anchor detectors that it compares with, as OpenPCDet has them.
+_DETECTORS: dict[str, tuple[type[Detector], dict[str, Any]]] = {
     "cp_pillar": (CenterPointPillar, _pillars(74.24, 0.32, 20)),
     "cp_pillar_v040": (CenterPointPillar, _pillars(73.6, 0.40, 28)),
     "cp_pillar_v048": (CenterPointPillar, _pillars(74.88, 0.48, 36)),
@@ -39,6 +41,8 @@ _DETECTORS: dict[str, tuple[type[CenterPoint], dict[str, Any]]] = {
     "cp_voxel_s": (CenterPointVoxel, _voxels(1.0, 0.5, 0.5)),
     "cp_voxel_xs": (CenterPointVoxel, _voxels(0.75, 0.5, 0.5)),
     "cp_voxel_xxs": (CenterPointVoxel, _voxels(0.5, 0.25, 0.25)),
+    "pointpillar": (PointPillar, _pillars(74.88, 0.32, 20)),
+    "second": (Second, {**_voxels(1.0, 1.0, 1.0), "width": {}}),
 }
 
 
@@ -48,13 +52,14 @@ def list_detectors() -> list[str]:
 
 
 def create_detector(name: str, **changes: Any) -> Detector:  # noqa: ANN401 - any argument
-    """Build a detector of the paper by name, with new weights.
+    """Build a detector by name, with new weights.
 
     Args:
         name: one of `list_detectors`.
         changes: arguments of its class that differ, such as ``point_cloud_range``, ``cell_size`` or
-            ``voxel_size``, ``classes``, ``width`` or ``depth``; see `CenterPointPillar` and
-            `CenterPointVoxel`. Parts that ``width`` leaves out keep the width they have by name.
+            ``voxel_size``, ``classes``, ``width`` or ``depth``; see `CenterPointPillar`,
+            `CenterPointVoxel`, `PointPillar` and `Second`. Parts that ``width`` leaves out keep
+            the width they have by name.
 
     Raises:
         ConfigError: if there is no such detector or argument, or a value cannot work.

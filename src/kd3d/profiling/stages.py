@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from kd3d.detectors import CenterPoint, Detector
+from kd3d.detectors import AnchorDetector, CenterPoint, Detector
 from kd3d.detectors.decode import suppress
 from kd3d.profiling.latency import TOTAL, Mark
 from kd3d.structures import PointBatch
@@ -24,10 +24,11 @@ STAGES = ("voxelise", "encode", "backbone", "head", "decode", "nms")
 def make_pass(model: nn.Module, batch: Any, call: Call | None = None) -> Callable[[Mark], None]:  # noqa: ANN401
     """Give a function that makes one pass and marks its stages.
 
-    A detector of kd3d goes from raw points to boxes, a `CenterPoint` in `STAGES`. Every other
-    model, and every model with a `call` of its own, makes that call in one stage.
+    A detector of kd3d goes from raw points to boxes, one with a center or an anchor head in
+    `STAGES`. Every other model, and every one with a `call` of its own, makes that call in one
+    stage.
     """
-    if call is None and isinstance(model, CenterPoint):
+    if call is None and isinstance(model, CenterPoint | AnchorDetector):
         return lambda mark: _detect(model, batch, mark)
 
     def run(mark: Mark) -> None:
@@ -42,7 +43,7 @@ def make_pass(model: nn.Module, batch: Any, call: Call | None = None) -> Callabl
     return run
 
 
-def _detect(detector: CenterPoint, batch: PointBatch, mark: Mark) -> None:
+def _detect(detector: CenterPoint | AnchorDetector, batch: PointBatch, mark: Mark) -> None:
     handles = _mark_parts(detector, mark)
     try:
         maps = detector(batch)
@@ -57,7 +58,7 @@ def _detect(detector: CenterPoint, batch: PointBatch, mark: Mark) -> None:
     mark("nms")
 
 
-def _mark_parts(detector: CenterPoint, mark: Mark) -> list[RemovableHandle]:
+def _mark_parts(detector: CenterPoint | AnchorDetector, mark: Mark) -> list[RemovableHandle]:
     """Mark the end of a stage where the first part of the next one begins."""
     parts = dict(detector.named_children())
     first_backbone = "backbone_3d" if "backbone_3d" in parts else "backbone_2d"

@@ -1,4 +1,4 @@
-"""The layers of CenterPoint networks, read from the names of their tensors.
+"""The layers of CenterPoint and anchor networks, read from the names of their tensors.
 
 kd3d's detectors and OpenPCDet's share these names, so either can be described, and nothing of a
 network but its state dict is needed. What has other names is left to the caller.
@@ -11,11 +11,12 @@ from kd3d.distill.inherit.channels import Axis, Layer, Run, Shapes
 
 __all__ = ["centerpoint_layers"]
 
+ANCHOR_BRANCHES = ("conv_cls", "conv_box", "conv_dir_cls")
 SPARSE_INPUTS = 4  # weights of sparse convolutions are [out, z, y, x, in]
 
 
 def centerpoint_layers(shapes: Shapes) -> list[Layer]:
-    """Find the layers of a network with a CenterPoint's names, in the order of the data.
+    """Find the layers of a network with the names of kd3d's detectors, in the order of the data.
 
     Args:
         shapes: the network's tensors.
@@ -98,10 +99,11 @@ def _backbone_2d(shapes: Shapes, reads: Axis) -> tuple[list[Layer], Axis]:
 
 
 def _head(shapes: Shapes, reads: Axis) -> list[Layer]:
+    reads = reads or (Run("dense_head.input"),)
     path = "dense_head.shared_conv"
     if f"{path}.0.weight" not in shapes:
-        return []
-    reads = reads or (Run("dense_head.input"),)
+        weights = [f"dense_head.{name}.weight" for name in ANCHOR_BRANCHES]
+        return [Layer(weight, reads, ()) for weight in weights if weight in shapes]
     shared = Layer(f"{path}.0.weight", reads, (Run(path),), f"{path}.1")
     pattern = re.compile(r"(dense_head\.(?:branches|heads_list\.\d+)\.[^.]+)\.")
     branches = dict.fromkeys(match[1] for match in map(pattern.match, shapes) if match)

@@ -17,9 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kd3d.distill.functional import (
     add_teacher_boxes,
     drop_duplicates,
+    gid_logit_loss,
     pivotal_logit_loss,
     regression_kd_loss,
     select_teacher_boxes,
+    soft_focal_loss,
     truth_targets,
 )
 from kd3d.structures import Detections, HeadMaps
@@ -57,7 +59,7 @@ def test_what_waits_is_noticed(fake, wait):
         wait(values)
 
 
-@pytest.mark.parametrize("pivots", ["gaussian", "confidence", "rank", "all"])
+@pytest.mark.parametrize("pivots", ["gaussian", "foreground", "confidence", "rank", "all"])
 @pytest.mark.parametrize("alignment", ["pivot", "resize", "pool"])
 def test_pivotal_logits(fake, pivots, alignment):
     student = torch.randn(2, 3, 8, 8, requires_grad=True)
@@ -69,13 +71,23 @@ def test_pivotal_logits(fake, pivots, alignment):
     assert student.grad.shape == student.shape
 
 
+def maps(count):
+    parts = torch.randn(2, 8, count, count, requires_grad=True)
+    heat = torch.randn(2, 3, count, count, requires_grad=True)
+    return HeadMaps(heat, *parts.split((2, 1, 3, 2), dim=1), make_grid(count))
+
+
+def test_other_logits(fake):
+    student, teacher = maps(8), maps(16)
+    grids = {"student_grid": student.grid, "teacher_grid": teacher.grid}
+    focal = soft_focal_loss(student.heatmap, teacher.heatmap, **grids)
+    instances = gid_logit_loss(student, teacher)
+    (focal + instances).backward()
+    assert student.heatmap.grad.shape == student.heatmap.shape
+
+
 @pytest.mark.parametrize(("space", "cells"), [("metres", 16), ("code", 8)])
 def test_regression(fake, space, cells):
-    def maps(count):
-        parts = torch.randn(2, 8, count, count, requires_grad=True)
-        heat = torch.randn(2, 3, count, count)
-        return HeadMaps(heat, *parts.split((2, 1, 3, 2), dim=1), make_grid(count))
-
     boxes = torch.randn(2, 5, 7)
     labels = torch.zeros(2, 5, dtype=torch.int64)
     loss = regression_kd_loss(
@@ -93,7 +105,8 @@ def test_labels(fake, rule):
 
     boxes = torch.randn(2, 5, 7)
     labels = torch.zeros(2, 5, dtype=torch.int64)
-    chosen = select_teacher_boxes([found(9), found(4)], (0.6, 0.5, 0.5))
+    truth = {"boxes": boxes, "labels": labels, "by_overlap": (True, False, False)}
+    chosen = select_teacher_boxes([found(9), found(4)], (0.6, 0.5, 0.5), **truth)
     chosen = drop_duplicates(chosen, boxes, labels, rule=rule, grid=make_grid(8)).first(6)
     targets = add_teacher_boxes(truth_targets(boxes, labels), chosen, soft=True)
     assert targets.boxes.shape == (2, 11, 7)

@@ -28,7 +28,7 @@ def objects(frames, *, scores=(0.9, 0.4), types=(1, 2), shift=0.0):
     builder = ObjectsBuilder()
     for name in frames:
         boxes = np.array([CAR, WALKER]) + np.eye(7)[0] * shift
-        builder.add(name, boxes=boxes, waymo_types=list(types), scores=list(scores))
+        builder.add(name, boxes=boxes, types=list(types), scores=list(scores))
     return builder.build()
 
 
@@ -181,7 +181,7 @@ def test_bad_sources(tmp_path):
     with pytest.raises(DatasetError, match="no such file"):
         PredictedBoxes(tmp_path / "absent.npz", CLASSES)
     labels = ObjectsBuilder()
-    labels.add("s/1", boxes=[CAR], waymo_types=[1])
+    labels.add("s/1", boxes=[CAR], types=[1])
     with pytest.raises(InputError, match="no scores"):
         PredictedBoxes(labels.build(), CLASSES)
     wrong = Detections(torch.tensor([CAR]), torch.tensor([0.5]), torch.tensor([3]))
@@ -292,7 +292,7 @@ def truth_as_predictions(root, split):
         builder.add(
             sample.frame_id,
             boxes=sample.boxes.numpy(),
-            waymo_types=[1, 2],
+            types=[1, 2],
             scores=[0.9, 0.8],
         )
     return builder.build()

@@ -101,15 +101,18 @@ class AdapterSet:
             return {}
         return dict(self.live[objective].named_children())
 
-    def idle(self, objectives: Mapping[str, Objective]) -> Tensor | None:
-        """Give a zero that keeps adapters of inactive objectives in the graph, or None.
+    def idle(self, active: Mapping[str, Objective]) -> Tensor | None:
+        """Give a zero that keeps adapters of other objectives in the graph, or None.
 
         Data-parallel training waits for a gradient of every parameter.
+
+        Args:
+            active: the objectives that act in this step.
         """
         values = [
             value.sum()
             for name, modules in self.live.items()
-            if objectives[name].weight == 0
+            if name not in active
             for value in modules.parameters()
         ]
         return 0.0 * sum(values[1:], values[0]) if values else None

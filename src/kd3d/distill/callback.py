@@ -18,6 +18,7 @@ from kd3d.distill.checks import (
     check_needs,
     check_objectives,
     check_resumable,
+    check_schedules,
     check_separate,
     check_trainer,
     named,
@@ -54,7 +55,8 @@ class KDCallback(Callback):
             `torch.export.ExportedProgram` with a `teacher_view`, or the path of a kd3d checkpoint
             (read when fitting starts); None if no objective needs a teacher.
         objectives: objectives by name (None switches one off), or a list of them. An objective
-            whose weight is 0 costs nothing; with all at 0 the run equals the plain one bit by bit.
+            whose weight is 0 costs nothing, nor does one outside its schedule; with all at 0 the
+            run equals the plain one bit by bit.
         teacher_mode: "eval"; "batch_stats" (norms use the batch's statistics, running buffers stay:
             the paper's setting in effect); or "train" (training mode, buffers drift: the paper's
             code).
@@ -76,8 +78,8 @@ class KDCallback(Callback):
             on CUDA waits for the device; nothing else does. 0: the search in the first step only.
 
     Raises:
-        ConfigError: if an option is wrong; when fitting starts, if the module optimises by hand or
-            the strategy shards parameters.
+        ConfigError: if an option is wrong; when fitting starts, if the module optimises by hand,
+            the strategy shards parameters, or a schedule does not fit into the run.
         CheckpointError: when fitting starts, if the teacher's checkpoint cannot be used.
         TeacherError: when fitting starts, if the classes differ, the teacher shares parameters with
             the student, lacks what an objective needs, or scores less than `teacher_min_score`; in
@@ -185,6 +187,7 @@ class KDCallback(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Resolve taps and wrap the training step; the student is complete and on its device."""
         self._found = None
+        check_schedules(self.objectives, trainer)
         self._teacher = teacher = self._make_teacher(pl_module, trainer.strategy.root_device)
         check_objectives(self.objectives, teacher)
         student = ViewedNetwork(
@@ -216,6 +219,7 @@ class KDCallback(Callback):
     @override
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Look into files of predictions, and score the teacher on validation frames."""
+        check_schedules(self.objectives, trainer)  # by now it is known how long an epoch is
         if self._step is not None:
             check_splits(self.objectives, self._step.student.classes, trainer)
         if self.teacher_check_frames and self._step is not None and self._step.teacher is not None:

@@ -1,6 +1,7 @@
 """What is checked before the first step, so that distillation cannot start wrong."""
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = [
     "check_needs",
     "check_objectives",
     "check_resumable",
+    "check_schedules",
     "check_separate",
     "check_trainer",
     "check_values",
@@ -156,6 +158,44 @@ def check_values(teacher: Outputs) -> None:
                 where=name or "the teacher's output",
                 hint="Check its checkpoint and the batch; in 16-bit precision, its value range.",
             )
+
+
+def check_schedules(objectives: Mapping[str, Objective], trainer: Any) -> None:  # noqa: ANN401
+    """Check that every schedule fits into the run, as far as its length is known by now.
+
+    A run that only tries the code (``fast_dev_run``) is as long as it is.
+
+    Raises:
+        ConfigError: if the run ends before a warm-up does, or before an objective stops.
+    """
+    scheduled = {
+        name: item.schedule for name, item in objectives.items() if item.schedule and item.weight
+    }
+    if not scheduled or getattr(trainer, "fast_dev_run", False):
+        return
+    epochs, steps = _run_length(trainer)
+    for name, schedule in scheduled.items():
+        try:
+            schedule.check_run(epochs, steps)
+        except ConfigError as error:
+            where = f"objectives.{name}.{error.where}"
+            raise ConfigError(error.what, where=where, hint=error.hint) from error
+
+
+def _run_length(trainer: Any) -> tuple[float, float]:  # noqa: ANN401 - either Lightning package
+    """Give the epochs and the optimiser steps of a run; infinite if that is not known."""
+    epochs = _limit(trainer.max_epochs)
+    steps = _limit(trainer.max_steps)
+    batches = getattr(trainer, "num_training_batches", math.inf)  # of an epoch, once loaders exist
+    if 0 < batches < math.inf:
+        per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+        epochs = min(epochs, math.ceil(steps / per_epoch) if steps < math.inf else math.inf)
+        steps = min(steps, epochs * per_epoch)
+    return epochs, steps
+
+
+def _limit(value: int | None) -> float:
+    return math.inf if value is None or value < 0 else value
 
 
 def check_resumable(checkpoint: Mapping[str, Any], key: str) -> None:

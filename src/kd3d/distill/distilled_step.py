@@ -66,6 +66,7 @@ class DistilledStep:
         self.watch = StepWatch(watch_every_n_steps)
         self._context: StepContext | None = None
         self._steps = 0
+        self._active: dict[str, Objective] = {}
 
     def attach(self) -> None:
         """Wrap the training step, register the hooks, and hand out the adapters."""
@@ -84,15 +85,16 @@ class DistilledStep:
         self.student.taps.detach()
         for objective in self.objectives.values():
             objective.adapters = {}
+            objective.factor = 1.0
         self._context = None
 
     def before_step(self, batch: Any) -> Any:  # noqa: ANN401 - any batch
         """Run the teacher, and let objectives choose what the student trains on."""
         self._steps += 1
-        active = self._active()
-        if not active:
+        self._active = self._choose()
+        if not self._active:
             return batch
-        needed = any(objective.needs_teacher for objective in active.values())
+        needed = any(objective.needs_teacher for objective in self._active.values())
         outputs = self._teach(batch) if needed else None
         context = StepContext(
             batch,
@@ -103,7 +105,7 @@ class DistilledStep:
             student_grid=grid_of(self.student.network),
         )
         with self._float32():
-            for name, objective in active.items():
+            for name, objective in self._active.items():
                 with _unchanged(name, teacher=outputs):
                     batch = objective.amend(context, batch)
         if self._compares() or self._watches_agreement(context):
@@ -126,7 +128,7 @@ class DistilledStep:
                 total = torch.stack(list(terms.values())).sum()
                 self._log({"total": total}, context)
                 output = _add_to_loss(output, total)
-        idle = self.adapters.idle(self.objectives)
+        idle = self.adapters.idle(self._active)
         return output if idle is None else _add_to_loss(output, idle)
 
     def _teach(self, batch: Any) -> Outputs | None:  # noqa: ANN401 - any batch
@@ -150,7 +152,7 @@ class DistilledStep:
     def _terms(self, student: Outputs | None, context: StepContext) -> dict[str, Tensor]:
         if student is None:
             return {}
-        active = [name for name, item in self._active().items() if item.has_loss]
+        active = [name for name, item in self._active.items() if item.has_loss]
         with self._float32():
             return {name: self._term(name, student, context) for name in active}
 
@@ -160,7 +162,8 @@ class DistilledStep:
         with explained, _unchanged(name, student=student, teacher=teacher):
             term: Tensor = self.objectives[name](student, teacher, context)
         self.wiring.check_term(name, term)
-        return term
+        factor = self.objectives[name].factor
+        return term if factor == 1 else factor * term
 
     def _tell(self, student: Outputs | None, teacher: Outputs | None) -> None:
         """Check and print, once, what is connected to what."""
@@ -197,10 +200,18 @@ class DistilledStep:
         return not any(is_compiled(module) for module in self.module.modules())
 
     def _compares(self) -> bool:
-        return any(objective.has_loss for objective in self._active().values())
+        return any(objective.has_loss for objective in self._active.values())
 
-    def _active(self) -> dict[str, Objective]:
-        return {name: item for name, item in self.objectives.items() if item.weight != 0}
+    def _choose(self) -> dict[str, Objective]:
+        """Tell every objective its schedule's factor in this step; give those that act."""
+        epoch, step = int(self.module.current_epoch), int(self.module.global_step)
+        for objective in self.objectives.values():
+            objective.factor = objective.factor_at(epoch, step)
+        return {
+            name: item
+            for name, item in self.objectives.items()
+            if item.weight != 0 and item.factor != 0
+        }
 
     def _looks(self) -> bool:
         return self._steps == 1 or self.watch.is_due(self._steps) or not self._waits()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from kd3d.errors import ConfigError, InputError, TeacherError
-from kd3d.predictions import FrameObjects, class_ids, load_objects, read_openpcdet
+from kd3d.predictions import FrameObjects, check_classes, load_objects, read_openpcdet
 from kd3d.structures import Detections
 
 __all__ = ["PredictionSource", "Source", "check_coverage", "open_source"]
@@ -119,7 +119,8 @@ def _from_objects(
         scores = objects.scores
     _check_names(class_names, classes)
     names = [class_names.get(label, label) for label in classes]
-    labels = class_ids(objects.waymo_types, names, where=f"the classes of {name}")
+    check_classes(names, objects, where=f"the classes of {name}")
+    labels = objects.class_ids(names)
     kept = (labels >= 0) & (scores >= min_score)
     stops = np.searchsorted(objects.frame[kept], np.arange(len(objects.frame_ids) + 1)).tolist()
     boxes = Detections(

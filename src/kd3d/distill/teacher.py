@@ -14,7 +14,14 @@ from kd3d.distill.exported import ExportedNetwork
 from kd3d.distill.truth_heat import truth_heat
 from kd3d.distill.views import Outputs, View, ViewedNetwork
 from kd3d.errors import CheckpointError, ConfigError, TeacherError
-from kd3d.structures import CenterTargets, ClassMaps, Detections, HeadMaps
+from kd3d.structures import (
+    AnchorMaps,
+    AnchorTargets,
+    CenterTargets,
+    ClassMaps,
+    Detections,
+    HeadMaps,
+)
 
 __all__ = ["Teacher", "TeacherMode", "check_mode", "detector_of", "load_teacher", "running_as"]
 
@@ -144,7 +151,7 @@ class Teacher:
         self.classes = self.viewed.classes
         self.viewed.taps.attach()
 
-    def __call__(self, batch: Any) -> HeadMaps | ClassMaps:  # noqa: ANN401 - any batch
+    def __call__(self, batch: Any) -> HeadMaps | AnchorMaps | ClassMaps:  # noqa: ANN401 - any batch
         """Predict maps in evaluation mode."""
         return self._run(batch, "eval").maps
 
@@ -183,15 +190,15 @@ class Teacher:
         return self.viewed.view.decode is not None or self._offers("decode")
 
     @torch.no_grad()
-    def assign_targets(self, boxes: Tensor, labels: Tensor) -> CenterTargets:
-        """Draw targets on the teacher's grid.
+    def assign_targets(self, boxes: Tensor, labels: Tensor) -> CenterTargets | AnchorTargets:
+        """Draw targets on the teacher's grid, or assign them to its anchors.
 
         Raises:
             TeacherError: if the network does not.
         """
         if not self._offers("assign_targets"):
             raise self._lacks("assign_targets", "Draw heat with `heat_of` instead.")
-        targets: CenterTargets = self.network.assign_targets(boxes, labels)  # type: ignore[operator]
+        targets: CenterTargets | AnchorTargets = self.network.assign_targets(boxes, labels)  # type: ignore[operator]
         return targets
 
     @torch.no_grad()
@@ -208,12 +215,14 @@ class Teacher:
         Returns:
             ``[B, C, H, W]`` float32 in [0, 1].
         """
-        if self._offers("assign_targets"):
-            return self.assign_targets(boxes, labels).heatmap
+        if self._offers("assign_targets") and not isinstance(outputs.maps, AnchorMaps):
+            targets = self.assign_targets(boxes, labels)
+            if isinstance(targets, CenterTargets):
+                return targets.heatmap
         return truth_heat(boxes, labels, outputs.maps.grid, len(self.classes))
 
     @torch.no_grad()
-    def decode(self, maps: HeadMaps, *, nms: bool = True) -> list[Detections]:
+    def decode(self, maps: HeadMaps | AnchorMaps, *, nms: bool = True) -> list[Detections]:
         """Turn the teacher's maps into boxes.
 
         Raises:
@@ -243,9 +252,9 @@ class Teacher:
         if self.viewed.view.decode is not None:
             return list(self.viewed.view.decode(self.network, outputs.taps))
         if not nms and self._offers("candidates"):
-            boxes: list[Detections] = self.network.candidates(outputs.box_maps)  # type: ignore[operator]
+            boxes: list[Detections] = self.network.candidates(outputs.decodable)  # type: ignore[operator]
             return boxes
-        return self.decode(outputs.box_maps, nms=nms)
+        return self.decode(outputs.decodable, nms=nms)
 
     def _offers(self, method: str) -> bool:
         return callable(getattr(self.network, method, None))

@@ -5,7 +5,7 @@ teaches noise without any error. A few validation frames show it.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ def waymo_score(
     teacher: Teacher,
     batches: Iterable[Any],
     batch_view: BatchView = _BY_NAMES,
+    iou_thresholds: Sequence[float] | None = None,
 ) -> float:
     """Score a teacher by the mean over classes of Waymo's LEVEL_2 average precision.
 
@@ -38,22 +39,26 @@ def waymo_score(
         batches: batches with ground truth; ``difficulty`` and ``num_points`` are used if they have
             them.
         batch_view: how to read the ground truth.
+        iou_thresholds: least overlap of a match per class of the teacher; Waymo's by default.
 
     Returns:
         L2 mAP in [0, 1].
 
     Raises:
-        ConfigError: if Waymo defines no overlap threshold for a class, or a batch has no ground
-            truth.
+        ConfigError: if Waymo defines no overlap threshold for a class and none are given, or a
+            batch has no ground truth.
         TeacherError: if the teacher does not decode.
     """
     from kd3d.metrics import WaymoDetectionMetric
 
     try:
-        metric = WaymoDetectionMetric(classes=teacher.classes)
+        metric = WaymoDetectionMetric(classes=teacher.classes, iou_thresholds=iou_thresholds)
     except ConfigError as error:
         raise ConfigError(
-            error.what, where="teacher_score", hint="Pass a teacher_score=... of your own."
+            error.what,
+            where="teacher_score",
+            hint="Pass teacher_score=functools.partial(waymo_score, iou_thresholds=[...]), or a"
+            " score of your own.",
         ) from error
     for batch in batches:
         truth = _truth(batch, batch_view)
@@ -80,7 +85,9 @@ def check_teacher(
 ) -> float | None:
     """Score the teacher on the first validation frames, through the student's own pipeline.
 
-    Random states are put back, so that a run is the same with and without this.
+    Random states are put back, so that a run is the same with and without this. Waymo's score takes
+    the overlap thresholds of the module's own `WaymoDetectionMetric`, if it has one of the
+    teacher's classes.
 
     Args:
         trainer: a trainer that is fitting.
@@ -110,7 +117,8 @@ def check_teacher(
             rank_zero_warn("kd3d: no validation frames, so the teacher is not checked.")
             return None
         if score is waymo_score:
-            score = partial(waymo_score, batch_view=batch_view)
+            thresholds = _thresholds(trainer.lightning_module, teacher.classes)
+            score = partial(waymo_score, batch_view=batch_view, iou_thresholds=thresholds)
             name = "L2 mAP"
         else:
             name = getattr(score, "__name__", "score")
@@ -138,6 +146,19 @@ def check_teacher(
             hint="Is it the right checkpoint, trained on this range and these classes?",
         )
     return result
+
+
+def _thresholds(
+    module: Any,  # noqa: ANN401 - a LightningModule of either Lightning package
+    classes: Sequence[str],
+) -> tuple[float, ...] | None:
+    """Find the overlaps that the module itself is validated with."""
+    from kd3d.metrics import WaymoDetectionMetric
+
+    for metric in module.modules():
+        if isinstance(metric, WaymoDetectionMetric) and metric.classes == tuple(classes):
+            return metric.iou_thresholds
+    return None
 
 
 def _validation_loader(trainer: Any) -> Iterable[Any] | None:  # noqa: ANN401

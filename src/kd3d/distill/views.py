@@ -10,14 +10,17 @@ from kd3d.distill.captured import untouched
 from kd3d.distill.exported import ExportedNetwork
 from kd3d.distill.taps import Taps
 from kd3d.errors import ConfigError, TapError
-from kd3d.structures import ClassMaps, Detections, HeadMaps
+from kd3d.structures import AnchorMaps, ClassMaps, Detections, HeadMaps
 
 __all__ = ["Outputs", "View", "ViewedNetwork"]
 
 
-def read_output(network: nn.Module, captured: Mapping[str, Any]) -> HeadMaps | ClassMaps:
-    """Take what the network itself returned (kd3d's detectors return `HeadMaps`)."""
-    maps: HeadMaps | ClassMaps = captured[""]
+Maps = HeadMaps | AnchorMaps | ClassMaps
+
+
+def read_output(network: nn.Module, captured: Mapping[str, Any]) -> Maps:
+    """Take what the network itself returned (kd3d's detectors: `HeadMaps` or `AnchorMaps`)."""
+    maps: Maps = captured[""]
     return maps
 
 
@@ -51,7 +54,7 @@ class View:
         >>> view = View(read_scores, taps=("head.cls",), classes=("Car", "Pedestrian"))
     """
 
-    read: Callable[[nn.Module, Mapping[str, Any]], HeadMaps | ClassMaps] = read_output
+    read: Callable[[nn.Module, Mapping[str, Any]], Maps] = read_output
     taps: Sequence[str] = ("",)
     classes: Sequence[str] | None = None
     call: Callable[[nn.Module, Any], object] | None = None
@@ -63,29 +66,64 @@ class Outputs:
     """What one network gave in one step.
 
     Args:
-        maps: its head maps, or class maps alone.
+        maps: maps of a center head or of an anchor head, or class maps alone.
         taps: captured outputs, by dotted path: those of the view and of the objectives.
         owner: "student" or "teacher", for messages.
     """
 
-    maps: HeadMaps | ClassMaps
+    maps: Maps
     taps: Mapping[str, Any]
     owner: str = "network"
 
     @property
     def box_maps(self) -> HeadMaps:
-        """The maps of an objective that reads boxes from them.
+        """The maps of an objective that compares the boxes of center heads.
+
+        Raises:
+            ConfigError: if there are others.
+        """
+        if isinstance(self.maps, AnchorMaps):
+            raise ConfigError(
+                f"the {self.owner} has an anchor head, whose boxes are no maps of centres.",
+                where=self.owner,
+                hint="Between anchor heads use AnchorRegressionKD; across heads use LabelKD.",
+            )
+        if isinstance(self.maps, ClassMaps):
+            raise self._no_boxes()
+        return self.maps
+
+    @property
+    def anchor_maps(self) -> AnchorMaps:
+        """The maps of an objective that compares anchors.
+
+        Raises:
+            ConfigError: if there are others.
+        """
+        if not isinstance(self.maps, AnchorMaps):
+            raise ConfigError(
+                f"the {self.owner} has no anchor head, but gives {type(self.maps).__name__}.",
+                where=self.owner,
+                hint="Across heads use LabelKD, or PivotalLogitKD on the heatmaps.",
+            )
+        return self.maps
+
+    @property
+    def decodable(self) -> HeadMaps | AnchorMaps:
+        """The maps that a network's own ``decode`` takes.
 
         Raises:
             ConfigError: if the network's view gives class maps only.
         """
         if isinstance(self.maps, ClassMaps):
-            raise ConfigError(
-                "the view gives ClassMaps, which say nothing about boxes.",
-                where=f"{self.owner}_view",
-                hint="Let it return HeadMaps, or drop the objectives that compare boxes.",
-            )
+            raise self._no_boxes()
         return self.maps
+
+    def _no_boxes(self) -> ConfigError:
+        return ConfigError(
+            "the view gives ClassMaps, which say nothing about boxes.",
+            where=f"{self.owner}_view",
+            hint="Let it return HeadMaps, or drop the objectives that compare boxes.",
+        )
 
 
 class ViewedNetwork:
@@ -133,7 +171,7 @@ class ViewedNetwork:
         hint = "Let it compute on copies: y = f(x), not f_(x) or out=x."
         with untouched(f"{self._owner}_view.read", captured, hint):
             maps = self.view.read(self.network, captured)
-        if not isinstance(maps, HeadMaps | ClassMaps):
+        if not isinstance(maps, Maps):
             raise ConfigError(
                 f"the {self._owner} gives {type(maps).__name__}, not HeadMaps.",
                 where=type(self.network).__name__,

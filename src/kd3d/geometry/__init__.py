@@ -13,6 +13,7 @@ from kd3d.geometry.grid import BEVGrid
 from kd3d.geometry.heat import draw_gaussians, draw_objects, gaussian_radius
 from kd3d.geometry.iou import iou_3d, iou_3d_aligned, iou_bev, iou_bev_aligned
 from kd3d.geometry.nms import nms_circle, nms_per_class, nms_rotated
+from kd3d.geometry.roi_grid import pool_rois, roi_points
 from kd3d.geometry.similarity import move_boxes
 
 __all__ = [
@@ -37,5 +38,7 @@ __all__ = [
     "nms_per_class",
     "nms_rotated",
     "points_in_boxes",
+    "pool_rois",
+    "roi_points",
     "wrap_angle",
 ]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from kd3d.distill.functional.truth_overlap import truth_overlap
 from kd3d.errors import ConfigError
 from kd3d.geometry.constants import constant
 from kd3d.structures import Detections, TargetBoxes
@@ -45,17 +46,32 @@ class TeacherBoxes:
 
 @torch.no_grad()
 def select_teacher_boxes(
-    detections: Sequence[Detections], thresholds: Sequence[float]
+    detections: Sequence[Detections],
+    thresholds: Sequence[float],
+    *,
+    by_overlap: Sequence[bool] = (),
+    boxes: Tensor | None = None,
+    labels: Tensor | None = None,
 ) -> TeacherBoxes:
-    """Keep the boxes that score above the threshold of their class.
+    """Keep the boxes that are better than the threshold of their class.
+
+    How good a box is is its score or, for the classes of `by_overlap`, its greatest 3D
+    intersection over union with a box of the ground truth, whatever the class of either (as in
+    arXiv 2205.15156). Nothing waits for the device.
 
     Args:
         detections: the teacher's boxes per frame, in falling order of score.
-        thresholds: one per class; a box must score more.
+        thresholds: one per class; a box must be better.
+        by_overlap: one per class, whether overlap counts; empty: scores count for all.
+        boxes: ``[B, M, 7 or more]`` ground truth; for overlaps.
+        labels: ``[B, M]`` class ids of the ground truth, -1 in empty slots; for overlaps.
 
     Returns:
         Padded boxes in falling order of score, with as many slots as the longest frame has
         detections: how many are filled is known to the device alone.
+
+    Raises:
+        ConfigError: if overlaps count, and there is no ground truth.
     """
     found = TeacherBoxes(
         boxes=pad_sequence([frame.boxes for frame in detections], batch_first=True),
@@ -64,8 +80,24 @@ def select_teacher_boxes(
         ),
         scores=pad_sequence([frame.scores for frame in detections], batch_first=True),
     )
-    least = constant(thresholds, found.scores)[found.labels.clamp(min=0)]
-    return found.where((found.labels >= 0) & (found.scores > least))
+    class_ids = found.labels.clamp(min=0)
+    quality = found.scores
+    if any(by_overlap):
+        overlap = truth_overlap(found.boxes, *_needed(boxes, labels))
+        counts = constant([float(value) for value in by_overlap], quality)[class_ids] > 0
+        quality = torch.where(counts, overlap, quality)
+    least = constant(thresholds, quality)[class_ids]
+    return found.where((found.labels >= 0) & (quality > least))
+
+
+def _needed(boxes: Tensor | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    if boxes is None or labels is None:
+        raise ConfigError(
+            "boxes are chosen by their overlap with the ground truth, which is not given.",
+            where="select_teacher_boxes",
+            hint="Give boxes and labels, or choose by score.",
+        )
+    return boxes, labels
 
 
 def truth_targets(boxes: Tensor, labels: Tensor) -> TargetBoxes:

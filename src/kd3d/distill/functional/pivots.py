@@ -7,9 +7,17 @@ from torch import Tensor
 
 from kd3d.errors import ConfigError
 
-__all__ = ["Alignment", "Pivots", "check_heatmap", "check_pivots", "pivot_weights"]
+__all__ = [
+    "Alignment",
+    "Pivots",
+    "check_alignment",
+    "check_heatmap",
+    "check_pivots",
+    "needs_truth",
+    "pivot_weights",
+]
 
-Pivots = Literal["gaussian", "confidence", "rank", "all"]
+Pivots = Literal["gaussian", "foreground", "confidence", "rank", "all"]
 Alignment = Literal["pivot", "resize", "pool"]
 
 
@@ -25,6 +33,7 @@ def pivot_weights(
 
     ==========  ===========================================================================
     gaussian    max_c p_teacher * max_c G, with G the ground truth's Gaussian heatmap
+    foreground  1 where max_c G > 0
     confidence  1 where max_c p_teacher > threshold
     rank        1 at the cells of the frame's `top_k` highest (class, cell) scores
     all         1 everywhere (vanilla logit distillation)
@@ -32,7 +41,8 @@ def pivot_weights(
 
     Args:
         teacher_probability: ``[B, C, H, W]`` float32 in (0, 1).
-        target_heatmap: ``[B, C, H, W]`` in [0, 1] on the same grid; for "gaussian".
+        target_heatmap: ``[B, C, H, W]`` in [0, 1] on the same grid; for "gaussian" and
+            "foreground".
         pivots: the rule.
         threshold: for "confidence".
         top_k: for "rank".
@@ -41,13 +51,14 @@ def pivot_weights(
         ``[B, H, W]`` float32, not negative.
 
     Raises:
-        ConfigError: if the rule is unknown, or "gaussian" gets no heatmap or one of another shape.
+        ConfigError: if the rule is unknown, or "gaussian" or "foreground" gets no heatmap or one
+            of another shape.
     """
     check_pivots(pivots, threshold, top_k)
     confidence = teacher_probability.amax(dim=1)
-    if pivots == "gaussian":
-        target_heatmap = check_heatmap(target_heatmap, teacher_probability)
-        return confidence * target_heatmap.float().amax(dim=1)
+    if needs_truth(pivots):
+        heat = check_heatmap(target_heatmap, teacher_probability).float().amax(dim=1)
+        return confidence * heat if pivots == "gaussian" else (heat > 0).float()
     if pivots == "confidence":
         return (confidence > threshold).float()
     if pivots == "rank":
@@ -58,13 +69,17 @@ def pivot_weights(
     return torch.ones_like(confidence)
 
 
+def needs_truth(pivots: Pivots) -> bool:
+    """Tell whether a rule needs the ground truth's heatmap."""
+    return pivots in ("gaussian", "foreground")
+
+
 def check_heatmap(target_heatmap: Tensor | None, teacher: Tensor) -> Tensor:
     """Give the ground truth's heatmap; raise `ConfigError` unless it has the teacher's shape."""
     if target_heatmap is None or target_heatmap.shape != teacher.shape:
         shape = None if target_heatmap is None else tuple(target_heatmap.shape)
         raise ConfigError(
-            f"gaussian pivots need targets on the teacher's grid {tuple(teacher.shape)}, "
-            f"not {shape}.",
+            f"these pivots need targets on the teacher's grid {tuple(teacher.shape)}, not {shape}.",
             where="target_heatmap",
             hint="Draw them with the teacher's assign_targets, or use another rule for pivots.",
         )
@@ -77,11 +92,16 @@ def check_pivots(
     """Raise `ConfigError` if an option of pivotal-position distillation is out of its range."""
     if pivots not in get_args(Pivots):
         raise ConfigError(f"{pivots!r} is not one of {list(get_args(Pivots))}.", where="pivots")
-    if alignment not in get_args(Alignment):
-        raise ConfigError(
-            f"{alignment!r} is not one of {list(get_args(Alignment))}.", where="alignment"
-        )
+    check_alignment(alignment)
     if not 0 <= threshold < 1:
         raise ConfigError(f"{threshold} is no threshold of a probability.", where="threshold")
     if top_k < 1:
         raise ConfigError(f"at least one pivot, not {top_k}.", where="top_k")
+
+
+def check_alignment(alignment: str) -> None:
+    """Raise `ConfigError` unless `alignment` is an `Alignment`."""
+    if alignment not in get_args(Alignment):
+        raise ConfigError(
+            f"{alignment!r} is not one of {list(get_args(Alignment))}.", where="alignment"
+        )

@@ -1,15 +1,17 @@
 """What every distillation objective is."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from kd3d.distill.objectives.schedule import ScheduleLike, as_schedule
 from kd3d.distill.views import Outputs
 from kd3d.errors import ConfigError, TeacherError
 from kd3d.geometry import BEVGrid
-from kd3d.structures import CenterTargets, Detections, TargetBoxes
+from kd3d.structures import AnchorTargets, CenterTargets, Detections, TargetBoxes
 
 if TYPE_CHECKING:
     from kd3d.distill.batches import BatchView
@@ -67,11 +69,23 @@ class StepContext:
         return self.batch_view.read_frame_ids(self.batch)
 
     @cached_property
-    def teacher_targets(self) -> CenterTargets:
-        """The ground truth drawn on the teacher's grid."""
+    def teacher_targets(self) -> CenterTargets | AnchorTargets:
+        """The ground truth drawn on the teacher's grid, or assigned to its anchors."""
         if self.teacher is None:
             raise _no_teacher("teacher_targets")
         return self.teacher.assign_targets(self.boxes, self.labels)
+
+    @property
+    def positive_anchors(self) -> Tensor:
+        """The teacher's anchors ``[B, N]`` bool that stand for a ground truth box."""
+        targets = self.teacher_targets
+        if not isinstance(targets, AnchorTargets):
+            raise ConfigError(
+                "the teacher has no anchor head.",
+                where="StepContext.positive_anchors",
+                hint="Use objectives of center heads.",
+            )
+        return targets.positive
 
     @cached_property
     def teacher_heat(self) -> Tensor:
@@ -104,11 +118,16 @@ class Objective(nn.Module):
     """One term of distillation.
 
     A subclass implements `forward` (a term of the loss), `amend` (another batch for the student),
-    or both. It is active while its weight is not zero. Layers that are to be trained with the
-    student (projections of features, say) come from `build_adapters`.
+    or both. It is active while neither its weight nor the factor of its schedule is zero. Layers
+    that are to be trained with the student (projections of features, say) come from
+    `build_adapters`.
 
     Args:
         weight: factor of the term; may be changed during training.
+        schedule: when the objective acts; always, with its whole weight, if None.
+
+    Raises:
+        ConfigError: if the weight is negative or no number, or the schedule cannot be.
 
     Example:
         >>> class FeatureKD(Objective):
@@ -139,13 +158,39 @@ class Objective(nn.Module):
     #: Whether `forward` gives a term; if not, the student is not listened to.
     has_loss: bool = True
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        weight: float = 1.0,
+        *,
+        schedule: ScheduleLike | None = None,
+    ) -> None:
         super().__init__()
-        if weight < 0:
-            raise ConfigError(f"a weight cannot be negative ({weight}).", where=self.name)
-        self.weight = float(weight)
+        self.weight = weight
+        self.schedule = as_schedule(schedule)
+        #: The schedule's factor in this step. The step multiplies what `forward` gives by it; an
+        #: `amend` that depends on the weight uses it itself.
+        self.factor = 1.0
         #: What `build_adapters` gave, while a Trainer fits. They belong to the student's module.
         self.adapters: Mapping[str, nn.Module] = {}
+
+    @property
+    def weight(self) -> float:
+        """The plain factor of the term, whatever the schedule."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, value: float) -> None:
+        if not (value >= 0 and math.isfinite(value)):
+            raise ConfigError(
+                f"a weight cannot be negative or infinite, nor NaN ({value}).",
+                where=f"{type(self).__name__}.weight",
+                hint="Give a number; 0 switches the objective off.",
+            )
+        self._weight = float(value)
+
+    def factor_at(self, epoch: int, step: int) -> float:
+        """Give the schedule's factor after so many epochs and optimiser steps."""
+        return 1.0 if self.schedule is None else self.schedule.factor(epoch, step)
 
     @property
     def comparison(self) -> str:
@@ -171,5 +216,6 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} sets has_loss but has no forward().")
 
     def extra_repr(self) -> str:
-        """Show the weight."""
-        return f"weight={self.weight:g}"
+        """Show weight and schedule."""
+        schedule = f", {self.schedule}" if self.schedule is not None else ""
+        return f"weight={self.weight:g}{schedule}"

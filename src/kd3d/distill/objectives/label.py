@@ -15,6 +15,14 @@ from kd3d.distill.functional import (
 )
 from kd3d.distill.functional.duplicates import check_duplicates
 from kd3d.distill.objectives.base import Objective, StepContext
+from kd3d.distill.objectives.label_selection import (
+    SelectBy,
+    as_selection,
+    as_thresholds,
+    overlap_counts,
+    thresholds_of,
+)
+from kd3d.distill.objectives.schedule import ScheduleLike
 from kd3d.distill.predicted import PredictedBoxes
 from kd3d.distill.prediction_source import Source
 from kd3d.errors import ConfigError, TeacherError
@@ -27,16 +35,20 @@ __all__ = ["LabelKD"]
 class LabelKD(Objective):
     """Add the teacher's confident boxes to what the student is trained on.
 
-    The teacher decodes without suppression of overlaps; boxes that score above their class's
-    threshold join the ground truth in the student's *targets* (`TargetBoxes`), each with its source
-    and with a weight for the heatmap and one for the box loss. The batch's ground truth stays as it
-    is for every other objective and metric. Ground truth comes first, so a limit on the number of
-    targets never costs a true object. From arXiv 2205.15156, where most of the gain comes from the
-    boxes' regression targets.
+    The teacher decodes without suppression of overlaps; boxes that are better than their class's
+    threshold (by default: that score more) join the ground truth in the student's *targets*
+    (`TargetBoxes`), each with its source and with a weight for the heatmap and one for the box
+    loss. The batch's ground truth stays as it is for every other objective and metric. Ground truth
+    comes first, so a limit on the number of targets never costs a true object. From
+    arXiv 2205.15156, where most of the gain comes from the boxes' regression targets.
 
     Args:
-        thresholds: least score, exclusive: one for all classes, one per class in class order, or a
-            mapping of every class name. The paper uses 0.6 (pillars: 0.6, 0.5, 0.5).
+        thresholds: least score or overlap, exclusive: one for all classes, one per class in class
+            order, or a mapping of every class name. The paper uses 0.6 (pillars: 0.6, 0.5, 0.5).
+        select_by: what must be above the threshold: the "score" of a box; its greatest 3D
+            intersection over union with the ground truth ("iou"); "mixed", the paper's choice of
+            "iou" for Vehicle and "score" for other classes; or a mapping of every class name to
+            "score" or "iou".
         weight: factor of both weights below; 0 switches the objective off.
         heat_weight: height of a teacher box's peak in the student's target heatmap; together with
             `weight` (and the score, if soft) at most 1. 0: the boxes are for the box loss only.
@@ -59,6 +71,7 @@ class LabelKD(Objective):
         reference_order: the exact behaviour of the paper's code: teacher boxes in falling order of
             score before the ground truth, so that a limit on the number of targets drops true
             objects; duplicates are kept, and all count in the box loss's normaliser.
+        schedule: when the objective acts, see `Schedule`.
 
     Raises:
         ConfigError: if an option is out of its range, or contradicts `reference_order`.
@@ -75,6 +88,7 @@ class LabelKD(Objective):
         thresholds: float | Sequence[float] | Mapping[str, float] = 0.6,
         weight: float = 1.0,
         *,
+        select_by: SelectBy | Mapping[str, str] = "score",
         heat_weight: float = 1.0,
         box_weight: float = 1.0,
         soft_targets: bool = False,
@@ -84,8 +98,9 @@ class LabelKD(Objective):
         max_boxes: int | None = None,
         predictions: PredictedBoxes | Source | Sequence[Source] | None = None,
         reference_order: bool = False,
+        schedule: ScheduleLike | None = None,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, schedule=schedule)
         _check_weights(heat_weight, box_weight)
         check_duplicates(duplicates, duplicate_overlap)
         if max_boxes is not None and max_boxes < 1:
@@ -96,14 +111,8 @@ class LabelKD(Objective):
                 where="reference_order",
                 hint="Leave soft_targets and duplicates as they are by default.",
             )
-        self.thresholds: float | dict[str, float] | tuple[float, ...]
-        if isinstance(thresholds, Mapping):
-            self.thresholds = {str(name): float(value) for name, value in thresholds.items()}
-        elif isinstance(thresholds, Sequence):
-            self.thresholds = tuple(float(value) for value in thresholds)
-        else:
-            self.thresholds = float(thresholds)
-        _check_thresholds(self.thresholds)
+        self.thresholds = as_thresholds(thresholds)
+        self.select_by = as_selection(select_by)
         self.heat_weight = heat_weight
         self.box_weight = box_weight
         self.soft_targets = soft_targets
@@ -120,19 +129,28 @@ class LabelKD(Objective):
     def comparison(self) -> str:
         """Whose boxes join the targets, for the table of connections."""
         boxes = "teacher's boxes" if self.needs_teacher else f"boxes of {self.predictions}"
-        return f"{boxes} that score more than {self.thresholds} join the targets"
+        how = "that score" if self.select_by == "score" else f"chosen by {self.select_by},"
+        return f"{boxes} {how} more than {self.thresholds} join the targets"
 
     def amend(self, context: StepContext, batch: Any) -> Any:  # noqa: ANN401 - any batch
         """Give the batch with the teacher's boxes among its targets.
 
         Raises:
-            ConfigError: if the batch cannot be given targets, thresholds do not fit the classes, or
-                "cell" meets a student whose grid is not known.
+            ConfigError: if the batch cannot be given targets, thresholds or `select_by` do not
+                fit the classes, or "cell" meets a student whose grid is not known.
         """
         grid = self.grid if self.grid is not None else context.student_grid
         targets = _targets_so_far(context, batch)
         found = self._boxes(context, grid)
-        chosen = select_teacher_boxes(found, self._per_class(context.classes))
+        by_overlap = overlap_counts(self.select_by, context.classes)
+        truth = (context.boxes, context.labels) if any(by_overlap) else (None, None)
+        chosen = select_teacher_boxes(
+            found,
+            thresholds_of(self.thresholds, context.classes),
+            by_overlap=by_overlap,
+            boxes=truth[0],
+            labels=truth[1],
+        )
         chosen = drop_duplicates(
             chosen,
             targets.boxes,
@@ -142,11 +160,12 @@ class LabelKD(Objective):
             overlap=self.duplicate_overlap,
         ).first(self.max_boxes)
         context.observed["teacher_boxes"] = _per_frame(chosen.labels)
+        weight = self.factor * self.weight
         context.targets = add_teacher_boxes(
             targets,
             chosen,
-            heat_weight=self.weight * self.heat_weight,
-            box_weight=self.weight * self.box_weight,
+            heat_weight=weight * self.heat_weight,
+            box_weight=weight * self.box_weight,
             soft=self.soft_targets,
             teacher_first=self.reference_order,
         )
@@ -185,35 +204,6 @@ class LabelKD(Objective):
             world=context.batch_view.read_world(context.batch),
             within=grid,
         )
-
-    def _per_class(self, classes: Sequence[str]) -> tuple[float, ...]:
-        if isinstance(self.thresholds, float):
-            return (self.thresholds,) * len(classes)
-        if isinstance(self.thresholds, dict):
-            if set(self.thresholds) != set(classes):
-                raise ConfigError(
-                    f"thresholds for {sorted(self.thresholds)}, classes are {list(classes)}.",
-                    where="LabelKD.thresholds",
-                    hint="Give exactly one threshold per class.",
-                )
-            return tuple(self.thresholds[name] for name in classes)
-        if len(self.thresholds) != len(classes):
-            raise ConfigError(
-                f"{len(self.thresholds)} thresholds for {len(classes)} classes.",
-                where="LabelKD.thresholds",
-                hint="Give exactly one threshold per class, or a single one for all.",
-            )
-        return self.thresholds
-
-
-def _check_thresholds(thresholds: float | dict[str, float] | tuple[float, ...]) -> None:
-    if isinstance(thresholds, dict):
-        thresholds = tuple(thresholds.values())
-    for value in (thresholds,) if isinstance(thresholds, float) else thresholds:
-        if not 0 <= value <= 1:
-            raise ConfigError(
-                f"{value} is no score.", where="thresholds", hint="Scores lie between 0 and 1."
-            )
 
 
 def _check_weights(heat_weight: float, box_weight: float) -> None:

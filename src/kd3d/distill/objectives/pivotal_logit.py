@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from kd3d.distill.functional import Alignment, Pivots, pivotal_logit_loss
-from kd3d.distill.functional.pivots import check_pivots
+from kd3d.distill.functional.pivots import check_pivots, needs_truth
 from kd3d.distill.objectives.base import Objective, StepContext
+from kd3d.distill.objectives.schedule import ScheduleLike
 from kd3d.distill.views import Outputs
 
 __all__ = ["PivotalLogitKD"]
@@ -28,13 +29,15 @@ class PivotalLogitKD(Objective):
     Args:
         weight: factor of the loss; the paper's recipes use 7 (pillars), 10 or 15 (voxels).
         pivots: "gaussian" (teacher confidence times ground-truth Gaussian; the paper's best),
-            "confidence", "rank" or "all".
+            "foreground" (wherever that Gaussian is not zero), "confidence", "rank", or "all": the
+            paper's plain logit distillation.
         threshold: teacher confidence above which a cell is a pivot ("confidence").
         top_k: how many of a frame's highest teacher scores make pivots ("rank").
         alignment: how maps of different cells are compared: "pivot" samples the student at the
             teacher's cells in metres, and is right for different ranges as well; "resize"
             stretches the student's map over the teacher's, as the paper's code does; "pool"
             averages the finer map over the cells of the coarser one.
+        schedule: when the objective acts, see `Schedule`.
 
     Raises:
         ConfigError: if an option is out of its range.
@@ -50,8 +53,9 @@ class PivotalLogitKD(Objective):
         threshold: float = 0.1,
         top_k: int = 500,
         alignment: Alignment = "pivot",
+        schedule: ScheduleLike | None = None,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, schedule=schedule)
         check_pivots(pivots, threshold, top_k, alignment)
         self.pivots: Pivots = pivots
         self.threshold = threshold
@@ -65,11 +69,10 @@ class PivotalLogitKD(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, context: StepContext) -> Tensor:
         """Give the weighted loss, a float32 scalar."""
-        needs_truth = self.pivots == "gaussian"
         return self.weight * pivotal_logit_loss(
             student.maps.heatmap,
             teacher.maps.heatmap,
-            context.teacher_heat if needs_truth else None,
+            context.teacher_heat if needs_truth(self.pivots) else None,
             pivots=self.pivots,
             threshold=self.threshold,
             top_k=self.top_k,

@@ -7,6 +7,7 @@ from torch import Tensor
 from kd3d.distill.functional import Space, regression_kd_loss
 from kd3d.distill.functional.regression import check_space
 from kd3d.distill.objectives.base import Objective, StepContext
+from kd3d.distill.objectives.schedule import ScheduleLike
 from kd3d.distill.views import Outputs
 
 __all__ = ["RegressionKD"]
@@ -25,6 +26,7 @@ class RegressionKD(Objective):
         space: "metres" compares decoded boxes; "code" compares the raw channels, as the paper's
             code does, and needs equal grids.
         code_weights: factors w_j of the eight values; all 1 by default.
+        schedule: when the objective acts, see `Schedule`.
 
     Raises:
         ConfigError: if an option is out of its range.
@@ -39,8 +41,9 @@ class RegressionKD(Objective):
         *,
         space: Space = "metres",
         code_weights: Sequence[float] | None = None,
+        schedule: ScheduleLike | None = None,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, schedule=schedule)
         check_space(space, code_weights)
         self.space: Space = space
         self.code_weights = tuple(code_weights) if code_weights is not None else None

@@ -7,16 +7,15 @@ from torch import Tensor
 
 from kd3d.distill.functional.sampling import check_on_grid, sample_at_centers
 from kd3d.errors import ConfigError
-from kd3d.structures import ClassMaps, HeadMaps
+from kd3d.structures import AnchorMaps, ClassMaps, HeadMaps
 
 __all__ = ["pivot_overlap", "score_correlation"]
 
+Maps = HeadMaps | AnchorMaps | ClassMaps
 _STEADY = 1e-6  # scores that vary less, as a standard deviation, say nothing but rounding
 
 
-def pivot_overlap(
-    student: HeadMaps | ClassMaps, teacher: HeadMaps | ClassMaps, *, top_k: int = 100
-) -> Tensor:
+def pivot_overlap(student: Maps, teacher: Maps, *, top_k: int = 100) -> Tensor:
     """Tell which share of the teacher's pivots are pivots of the student as well.
 
     The pivots of a frame are its `top_k` highest scores over classes and cells (fewer on a smaller
@@ -42,9 +41,7 @@ def pivot_overlap(
     return shared.sum() / pivots.valid.sum().clamp(min=1)
 
 
-def score_correlation(
-    student: HeadMaps | ClassMaps, teacher: HeadMaps | ClassMaps, *, top_k: int = 100
-) -> Tensor:
+def score_correlation(student: Maps, teacher: Maps, *, top_k: int = 100) -> Tensor:
     """Correlate the student's and the teacher's scores at the teacher's pivots.
 
     Pearson's coefficient over all pivots (see `pivot_overlap`) of all frames together.
@@ -85,7 +82,7 @@ class _Pivots(NamedTuple):
     valid: Tensor
 
 
-def _pivots(student: HeadMaps | ClassMaps, teacher: HeadMaps | ClassMaps, top_k: int) -> _Pivots:
+def _pivots(student: Maps, teacher: Maps, top_k: int) -> _Pivots:
     if top_k < 1:
         raise ConfigError(f"at least one pivot, not {top_k}.", where="top_k")
     if student.heatmap.shape[:2] != teacher.heatmap.shape[:2]:

@@ -61,6 +61,27 @@ def test_training_lowers_the_loss_and_validation_logs_the_metric(tmp_path):
     assert {"val/L2_mAPH", "val/Vehicle/L1_AP", "train/loss"} <= names
 
 
+def test_a_test_logs_the_metric_under_its_own_name(tmp_path):
+    module = DetectorModule(tiny_detector())
+    fit = trainer(tmp_path)
+    (tested,) = fit.test(module, loader(2), verbose=False)
+    (validated,) = fit.validate(module, loader(2), verbose=False)
+    assert "test/L2_mAPH" in tested
+    assert all(name.startswith("test/") for name in tested)
+    assert {name.replace("test/", "val/"): value for name, value in tested.items()} == validated
+
+
+def test_the_metric_can_be_broken_down_by_range(tmp_path):
+    module = DetectorModule(tiny_detector(), breakdowns=("object_type", "range"))
+    (found,) = trainer(tmp_path).validate(module, loader(1), verbose=False)
+    assert {"val/L2_mAPH", "val/Vehicle/0-30m/L2_APH", "val/50m-inf/L2_mAPH"} <= found.keys()
+    (plain,) = trainer(tmp_path).validate(DetectorModule(tiny_detector()), loader(1), verbose=False)
+    assert not any("30-50m" in name for name in plain)
+    assert plain.items() <= found.items()
+    with pytest.raises(ConfigError, match="breakdowns"):
+        DetectorModule(tiny_detector(), breakdowns=("distance",))
+
+
 def loss_of(module, data=None):
     """Give the training loss of a batch, on a copy, outside any trainer."""
     silent = deepcopy(module).train()
@@ -122,6 +143,7 @@ class Counting(pl.LightningDataModule):
         ({"max_epochs": 3, "accumulate_grad_batches": 2}, 9),
         ({"max_epochs": 2, "limit_train_batches": 3}, 6),
         ({"max_epochs": 100, "max_steps": 4}, 4),
+        ({"max_epochs": 2, "limit_train_batches": 0.5}, 4),
     ],
 )
 def test_the_length_is_counted_without_asking_the_trainer(tmp_path, changes, steps):
@@ -188,3 +210,9 @@ def test_other_classes_and_features_train_validate_and_come_back(tmp_path):
     assert again.detector.classes == ("car", "truck", "bus", "cone")
     with pytest.raises(ConfigError, match="iou_thresholds"):
         DetectorModule(detector)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_held_share_must_leave_a_cycle(share):
+    with pytest.raises(ConfigError, match="hold_fraction"):
+        DetectorModule(create_detector("cp_pillar_v064"), hold_fraction=share)

@@ -64,3 +64,14 @@ def test_a_restored_schedule_goes_on_where_it_was():
     schedule.step()
     assert other_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
     assert other_optimizer.param_groups[0]["betas"] == optimizer.param_groups[0]["betas"]
+
+
+def test_the_end_can_be_held():
+    whole = [one_cycle(step, 80, max_rate=1.0) for step in range(80)]
+    held = [one_cycle(step, 100, max_rate=1.0, hold_fraction=0.2) for step in range(100)]
+    rates = [rate for rate, _ in held]
+    assert rates[32] == max(rates) == 1.0
+    assert rates[80:] == pytest.approx([0.01] * 20)
+    assert rates[79] > 0.01
+    assert [momentum for _, momentum in held[:80]] == [momentum for _, momentum in whole]
+    assert rates[:33] == [rate for rate, _ in whole[:33]]

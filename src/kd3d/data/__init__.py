@@ -4,14 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kd3d.data.augment import WorldAugmentation, WorldTransform
+from kd3d.data.checked_frames import CheckedFrames
 from kd3d.data.chosen_frames import ChosenFrames, choose_frames
 from kd3d.data.dataset import FrameDataset, FrameSample, collate_frames
+from kd3d.data.fade import Fade
 from kd3d.data.faults import BadRecord
 from kd3d.data.folder_frames import FolderFrames
 from kd3d.data.frame_index import FrameIndex
 from kd3d.data.index import build_index
 from kd3d.data.keyed import keyed_generator
-from kd3d.data.loading import CheckedFrames, FrameLoader, SkipLog
+from kd3d.data.loading import FrameLoader, SkipLog
 from kd3d.data.objects_building import ObjectsSummary, build_objects
 from kd3d.data.objects_database import CutObjects, ObjectDatabase
 from kd3d.data.orders import FrameOrder, Shuffle
@@ -33,6 +35,7 @@ __all__ = [
     "CheckedFrames",
     "ChosenFrames",
     "CutObjects",
+    "Fade",
     "FolderDataModule",
     "FolderFrames",
     "FrameDataModule",

@@ -9,7 +9,7 @@ from kd3d.data.augment import WorldTransform
 from kd3d.data.selection import Selection
 from kd3d.geometry import points_in_boxes
 
-__all__ = ["Arrangement", "PointSteps"]
+__all__ = ["Arrangement", "PointSteps", "are_uncovered"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +45,16 @@ class Arrangement:
 
     def apply(self, recorded: Tensor) -> Tensor:
         """Arrange recorded points ``[N, F]``; returns ``[n, F]``, a new tensor."""
-        order, points = self.order, torch.cat((self.pasted, recorded))
+        points = torch.cat((self.pasted, recorded)) if len(self.pasted) else recorded
+        points = self.steps.transform.points(points)
+        kept = self.steps.selection.within(points)
         if len(self.cleared):
-            hidden = points_in_boxes(recorded, self.cleared).any(dim=1)
-            shown = torch.cat((hidden.new_ones(len(self.pasted)), ~hidden))
-            order = order.index_select(0, shown.index_select(0, order).nonzero()[:, 0])
-        points = self.steps.transform.points(points.index_select(0, order))
-        return self.steps.selection.crop(points)
+            kept[len(self.pasted) :] &= are_uncovered(recorded, self.cleared)
+        # Points are gathered once: what is left out, is left out of the order.
+        order = self.order.index_select(0, kept.index_select(0, self.order).nonzero()[:, 0])
+        return points.index_select(0, order)
+
+
+def are_uncovered(points: Tensor, boxes: Tensor) -> Tensor:
+    """Tell which points ``[N]`` lie in none of the boxes ``[K, 7]`` that are pasted over them."""
+    return ~points_in_boxes(points, boxes).any(dim=1)

@@ -11,7 +11,10 @@ from torch import Tensor
 from kd3d.errors import ConfigError, InputError
 from kd3d.geometry import wrap_angle
 
-__all__ = ["WorldAugmentation", "WorldTransform", "check_last_epoch"]
+__all__ = ["CHANGES", "WorldAugmentation", "WorldTransform", "check_last_epoch"]
+
+CHANGES = ("flip_x", "flip_y", "rotation", "scaling")
+"""What a `WorldAugmentation` may do to a scene, by the names of its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class WorldTransform:
         """
         if points.ndim != 2 or points.shape[1] < 3:
             raise InputError(f"points must be [N, F >= 3], not {tuple(points.shape)}.")
-        return torch.cat((self._positions(points[:, :3]), points[:, 3:]), dim=1)
+        moved = points.clone()
+        self._move(moved)
+        return moved
 
     def boxes(self, boxes: Tensor) -> Tensor:
         """Move boxes.
@@ -65,10 +70,11 @@ class WorldTransform:
             heading = -heading
         if self.flip_y:
             heading = -(heading + math.pi)
-        heading = wrap_angle(heading + self.angle)
-        return torch.cat(
-            (self._positions(boxes[:, :3]), boxes[:, 3:6] * self.scale, heading), dim=1
-        )
+        moved = boxes.clone()
+        self._move(moved)
+        moved[:, 3:6] *= self.scale
+        moved[:, 6:] = wrap_angle(heading + self.angle)
+        return moved
 
     def matrix(self) -> Tensor:
         """Give the transform as a matrix of homogeneous points.
@@ -94,14 +100,15 @@ class WorldTransform:
         mirrored = self.flip_x != self.flip_y
         return replace(self, angle=self.angle if mirrored else -self.angle, scale=1 / self.scale)
 
-    def _positions(self, xyz: Tensor) -> Tensor:
+    def _move(self, rows: Tensor) -> None:
+        """Move the positions in the first three columns of a tensor, in place."""
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
-        x = -xyz[:, 0] if self.flip_y else xyz[:, 0]
-        y = -xyz[:, 1] if self.flip_x else xyz[:, 1]
-        return torch.stack((x * cos - y * sin, x * sin + y * cos, xyz[:, 2] * self.scale), dim=1)
-
-
-_CHANGES = ("flip_x", "flip_y", "rotation", "scaling")
+        x = -rows[:, 0] if self.flip_y else rows[:, 0]
+        y = -rows[:, 1] if self.flip_x else rows[:, 1]
+        # Both first: they may be views of what is written.
+        turned_x, turned_y = x * cos - y * sin, x * sin + y * cos
+        rows[:, 0], rows[:, 1] = turned_x, turned_y
+        rows[:, 2] *= self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +177,24 @@ class WorldAugmentation:
             else 1.0,
         )
 
+    def last_epoch_of(self, change: str) -> int | None:
+        """Give the last epoch with a change (one of `CHANGES`); None if it goes on to the end."""
+        if isinstance(self.last_epoch, Mapping):
+            return self.last_epoch.get(change)
+        return self.last_epoch
+
     def _is_on(self, change: str, epoch: int) -> bool:
-        last = self.last_epoch
-        if isinstance(last, Mapping):
-            last = last.get(change)
+        last = self.last_epoch_of(change)
         return last is None or epoch <= last
 
     def _check_epochs(self) -> None:
         given = self.last_epoch
         epochs = given if isinstance(given, Mapping) else {"flip_x": given}
-        if not set(epochs) <= set(_CHANGES):
+        if not set(epochs) <= set(CHANGES):
             raise ConfigError(
-                f"{sorted(set(epochs) - set(_CHANGES))} is no change of a scene.",
+                f"{sorted(set(epochs) - set(CHANGES))} is no change of a scene.",
                 where="augmentation.last_epoch",
-                hint=f"Name some of {', '.join(_CHANGES)}, or give one number for all.",
+                hint=f"Name some of {', '.join(CHANGES)}, or give one number for all.",
             )
         for epoch in epochs.values():
             check_last_epoch(epoch, "augmentation.last_epoch")

@@ -1,16 +1,17 @@
 """Some of the frames of a source."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kd3d.data.derived import DerivedFrames
 from kd3d.data.lookahead import ReadsAhead
-from kd3d.data.pixels import PixelScan, has_pixels, pixel_source
+from kd3d.data.pixels import PixelScan, pixel_source
 from kd3d.data.source import FrameSource, Scan
 
-__all__ = ["ChosenFrames", "choose_frames"]
+__all__ = ["ChosenFrames", "choose_frames", "some_frames"]
 
 
 def choose_frames(
@@ -38,7 +39,7 @@ def choose_frames(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChosenFrames:
+class ChosenFrames(DerivedFrames):
     """Some frames of a source, in its order; a `kd3d.data.FrameSource` of its own.
 
     Args:
@@ -46,56 +47,19 @@ class ChosenFrames:
         chosen: ``[N]`` int64, their numbers in `source`, rising.
     """
 
-    source: FrameSource
     chosen: NDArray[np.int64]
-    _segments: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_segments", self.source.segments[self.chosen])
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the source's classes."""
-        return self.source.classes
-
-    @property
-    def root(self) -> str:
-        """What messages call the dataset."""
-        return self.source.root
-
-    @property
-    def segments(self) -> NDArray[np.int64]:
-        """``[N]``, which recording each frame belongs to."""
-        return self._segments
-
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether the source likes to hear what is read next."""
-        return isinstance(self.source, ReadsAhead) and self.source.reads_ahead
+    def place(self, frame: int) -> int:
+        """The number that a frame has in the source."""
+        return int(self.chosen[frame])
 
     def expect(self, frames: Sequence[int]) -> None:
         """Tell the source which frames this process reads next."""
         if isinstance(self.source, ReadsAhead):
-            self.source.expect([int(self.chosen[frame]) for frame in frames])
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def name(self, frame: int) -> str:
-        """What messages call a frame."""
-        return self.source.name(int(self.chosen[frame]))
-
-    def file(self, frame: int) -> str:
-        """The file that a frame lies in."""
-        return self.source.file(int(self.chosen[frame]))
-
-    def frame_id(self, frame: int) -> str:
-        """The frame's id.
-
-        Raises:
-            RecordError: if the frame is damaged.
-        """
-        return self.source.frame_id(int(self.chosen[frame]))
+            self.source.expect([self.place(frame) for frame in frames])
 
     def read(self, frame: int) -> Scan:
         """Read one frame.
@@ -103,12 +67,7 @@ class ChosenFrames:
         Raises:
             RecordError: if the frame is damaged.
         """
-        return self.source.read(int(self.chosen[frame]))
-
-    @property
-    def has_pixels(self) -> bool:
-        """Whether the source has range images."""
-        return has_pixels(self.source)
+        return self.source.read(self.place(frame))
 
     def read_pixels(self, frame: int) -> tuple[Scan, PixelScan]:
         """Read one frame, its points left to the device.
@@ -117,4 +76,10 @@ class ChosenFrames:
             ConfigError: if the source has no range images.
             RecordError: if the frame is damaged.
         """
-        return pixel_source(self.source).read_pixels(int(self.chosen[frame]))
+        return pixel_source(self.source).read_pixels(self.place(frame))
+
+
+def some_frames(source: FrameSource, *, interval: int = 1, most: int | None = None) -> FrameSource:
+    """Give the frames of a source that `choose_frames` chooses; the source itself if it is all."""
+    chosen = choose_frames(source.segments, interval=interval, most=most)
+    return source if len(chosen) == len(source) else ChosenFrames(source, chosen)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kd3d.data.frame_index import FrameIndex
-from kd3d.data.frame_module import FrameDataModule, Split
+from kd3d.data.frame_module import FrameDataModule
 from kd3d.data.index import build_index
 from kd3d.data.source import FrameSource
+from kd3d.data.splits import Split, no_test_split
 from kd3d.data.waymo_frames import WaymoFrames
 from kd3d.errors import DatasetError
 from kd3d.waymo import CLASSES
@@ -28,6 +29,8 @@ class WaymoDataModule(FrameDataModule):
         train: pattern of the training segments below `root`; or a manifest, or several of these,
             as `kd3d.storage.list_files` says.
         val: the same for the validation segments.
+        test: the same for segments of ``trainer.test``, which need labels too; None where there are
+            none.
         classes: which of Waymo's classes to detect; a box's label is its place here.
         verify: check the records' checksums.
         cache_dir: where the index is kept; ``$KD3D_CACHE`` or ``~/.cache/kd3d`` by default.
@@ -42,6 +45,7 @@ class WaymoDataModule(FrameDataModule):
         root: str | os.PathLike[str] | None = None,
         train: str | Sequence[str] = "training/*.tfrecord",
         val: str | Sequence[str] = "validation/*.tfrecord",
+        test: str | Sequence[str] | None = None,
         *,
         classes: Sequence[str] = CLASSES,
         verify: bool = True,
@@ -53,6 +57,7 @@ class WaymoDataModule(FrameDataModule):
         self.root = root
         self.train = train
         self.val = val
+        self.test = test
         self.verify = verify
         self.cache_dir = cache_dir
 
@@ -63,7 +68,10 @@ class WaymoDataModule(FrameDataModule):
             DatasetError: if there is no root, or nothing in it matches the pattern.
             RecordError: if a file is damaged and `on_error` is ``"raise"``.
         """
-        return WaymoFrames(self._index(self.train if split == "train" else self.val), self.verify)
+        pattern = {"train": self.train, "val": self.val, "test": self.test}[split]
+        if pattern is None:
+            raise no_test_split()
+        return WaymoFrames(self._index(pattern), self.verify)
 
     def _index(self, pattern: str | Sequence[str]) -> FrameIndex:
         if self.root is None:

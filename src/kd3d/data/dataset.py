@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -106,6 +107,14 @@ class FrameDataset(Dataset[FrameSample]):
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def changed_by(
+        self, augmentation: WorldAugmentation | None, paste: ObjectPaste | None
+    ) -> "FrameDataset":
+        """Give the same frames with other changes."""
+        other = copy(self)
+        other.augmentation, other.paste = augmentation, paste
+        return other
 
     def sample_frame_ids(self, count: int) -> tuple[str, ...]:
         """Names of at most `count` frames, evenly spread; damaged records are left out.

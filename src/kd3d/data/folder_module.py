@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kd3d.data.folder_frames import FolderFrames
-from kd3d.data.frame_module import FrameDataModule, Split
+from kd3d.data.frame_module import FrameDataModule
 from kd3d.data.source import FrameSource
+from kd3d.data.splits import Split, no_test_split
 from kd3d.errors import DatasetError
 
 __all__ = ["FolderDataModule"]
@@ -22,6 +23,7 @@ class FolderDataModule(FrameDataModule):
         root: the dataset's folder.
         train: its folder of training scans, in any sub-folders; or a ``.txt`` list of names.
         val: the same for validation.
+        test: the same for ``trainer.test``; None where there is none.
         classes: which of the dataset's classes to detect; a box's label is its place here. Without
             a ``dataset.json`` in the root, the names of all classes in the order of label ids.
         options: of `kd3d.data.FrameDataModule`. A segment is a folder of scans.
@@ -35,6 +37,7 @@ class FolderDataModule(FrameDataModule):
         root: str | os.PathLike[str] | None = None,
         train: str = "train",
         val: str = "val",
+        test: str | None = None,
         *,
         classes: Sequence[str] | None = None,
         **options: Any,  # noqa: ANN401 - typed in FrameDataModule
@@ -43,6 +46,7 @@ class FolderDataModule(FrameDataModule):
         self.root = root
         self.train = train
         self.val = val
+        self.test = test
 
     def open_source(self, split: Split) -> FrameSource:
         """List the scans of a split.
@@ -57,5 +61,7 @@ class FolderDataModule(FrameDataModule):
                 where="data.root",
                 hint="Give the folder of your scans, with train/ and val/.",
             )
-        pattern = self.train if split == "train" else self.val
+        pattern = {"train": self.train, "val": self.val, "test": self.test}[split]
+        if pattern is None:
+            raise no_test_split()
         return FolderFrames.open(self.root, self.selection.classes, pattern)

@@ -12,31 +12,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from kd3d.data.arrival import Arrival
-from kd3d.data.dataset import FrameDataset, FrameSample, collate_frames
+from kd3d.data.checked_frames import CheckedFrames, LoadedFrame
+from kd3d.data.dataset import collate_frames
 from kd3d.data.device_decode import PixelBatch
-from kd3d.data.faults import BadRecord, OnError
-from kd3d.data.lookahead import Lookahead
-from kd3d.data.samplers import FrameKey
+from kd3d.data.faults import BadRecord
 from kd3d.data.stateful import ResumableLoader
-from kd3d.errors import DatasetError, Kd3dError, RecordError
+from kd3d.errors import Kd3dError
 from kd3d.structures import PointBatch
 
-__all__ = ["CheckedFrames", "FrameLoader", "LoadedBatch", "SkipLog"]
-
-_MOST_IN_A_ROW = 1000
-"""So many bad records one after the other are no accident (a Waymo segment has about 200)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedFrame:
-    """What became of one key: a sample or nothing, records left out, and what stops the run."""
-
-    sample: FrameSample | None
-    skipped: tuple[BadRecord, ...] = ()
-    error: Kd3dError | None = None
+__all__ = ["FrameLoader", "LoadedBatch", "SkipLog"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +32,7 @@ class LoadedBatch:
     Args:
         batch: the frames; nothing if all were left out.
         skipped: records left out on the way.
+        replaced: ids of frames without boxes that others stand in for.
         error: what stops the run.
         device: where the batch is used; see `FrameLoader`.
         arrival: the batch on its way there, instead of `batch`.
@@ -53,6 +40,7 @@ class LoadedBatch:
 
     batch: PointBatch | PixelBatch | None
     skipped: tuple[BadRecord, ...] = ()
+    replaced: tuple[str, ...] = ()
     error: Kd3dError | None = None
     device: torch.device | None = None
     arrival: Arrival | None = None
@@ -90,6 +78,8 @@ class SkipLog:
 
     def __init__(self) -> None:
         self._names: dict[str, set[str]] = {}
+        #: ids of the frames without boxes that others stood in for
+        self.replaced: set[str] = set()
 
     @property
     def count(self) -> int:
@@ -122,62 +112,6 @@ class SkipLog:
             self._names.setdefault(file, set()).update(names)
 
 
-class CheckedFrames(Dataset[LoadedFrame]):
-    """A `FrameDataset` that returns its errors instead of raising them.
-
-    Args:
-        frames: the dataset.
-        on_error: ``"raise"``: any error stops the run. ``"skip"``: a damaged record is left out; in
-            training the next good one in file order stands in for it.
-        lookahead: what to tell about each batch, where that is of use.
-    """
-
-    def __init__(
-        self, frames: FrameDataset, on_error: OnError, lookahead: Lookahead | None = None
-    ) -> None:
-        self.frames = frames
-        self.on_error = on_error
-        self.lookahead = lookahead
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def sample_frame_ids(self, count: int) -> tuple[str, ...]:
-        """As `FrameDataset.sample_frame_ids`."""
-        return self.frames.sample_frame_ids(count)
-
-    def __getitems__(self, keys: Sequence[FrameKey | int]) -> list[LoadedFrame]:
-        """Read the frames of a batch, which a loader asks for together."""
-        if self.lookahead is not None:
-            self.lookahead.announce(keys)
-        return [self[key] for key in keys]
-
-    def __getitem__(self, key: FrameKey | int) -> LoadedFrame:
-        epoch, number = (0, key) if isinstance(key, int) else key
-        attempts = min(len(self), _MOST_IN_A_ROW) if self.frames.training else 1
-        skipped: list[BadRecord] = []
-        for candidate in ((number + step) % len(self) for step in range(attempts)):
-            try:
-                return LoadedFrame(self.frames[epoch, candidate], tuple(skipped))
-            except RecordError as error:
-                if self.on_error == "raise":
-                    return LoadedFrame(None, error=error)
-                source = self.frames.source
-                skipped.append(BadRecord(source.file(candidate), source.name(candidate), error))
-            except Kd3dError as error:
-                return LoadedFrame(None, error=error)
-        return LoadedFrame(None, tuple(skipped), self._too_many(skipped))
-
-    def _too_many(self, skipped: Sequence[BadRecord]) -> DatasetError | None:
-        if not self.frames.training:
-            return None
-        return DatasetError(
-            f"{len(skipped)} records in a row cannot be used; the last one: {skipped[-1].error}",
-            where=self.frames.source.root,
-            hint="Check the dataset: this is more than on_error=skip is for.",
-        )
-
-
 class FrameLoader(ResumableLoader[LoadedFrame]):
     """A `ResumableLoader` of `PointBatch` that raises what its workers met, as they met it.
 
@@ -206,6 +140,7 @@ class FrameLoader(ResumableLoader[LoadedFrame]):
         # after a resume.
         for loaded in self.batches():
             self.skips.add(loaded.skipped)
+            self.skips.replaced.update(loaded.replaced)
             try:
                 batch = loaded.take()
             except Kd3dError:
@@ -218,11 +153,12 @@ class FrameLoader(ResumableLoader[LoadedFrame]):
 
 def _collate(frames: Sequence[LoadedFrame], device: torch.device | None) -> LoadedBatch:
     skipped = tuple(record for frame in frames for record in frame.skipped)
+    replaced = tuple(frame.replaced for frame in frames if frame.replaced is not None)
     error = next((frame.error for frame in frames if frame.error is not None), None)
     samples = [frame.sample for frame in frames if frame.sample is not None]
     if error is not None or not samples:
-        return LoadedBatch(None, skipped, error)
+        return LoadedBatch(None, skipped, replaced, error)
     try:
-        return LoadedBatch(collate_frames(samples), skipped, device=device)
+        return LoadedBatch(collate_frames(samples), skipped, replaced, device=device)
     except Kd3dError as mismatch:
-        return LoadedBatch(None, skipped, mismatch)
+        return LoadedBatch(None, skipped, replaced, mismatch)

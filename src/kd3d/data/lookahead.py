@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from kd3d.data.samplers import FrameKey
+from kd3d.data.source import FrameSource
 
-__all__ = ["Lookahead", "ReadsAhead"]
+__all__ = ["Lookahead", "ReadsAhead", "lookahead_for"]
 
 
 @runtime_checkable
@@ -73,3 +74,14 @@ class Lookahead:
         self._place_of = np.full(self.num_frames, self.num_frames)
         # Backwards, so that a frame that comes again at the end keeps its first place.
         self._place_of[self._frames[::-1]] = np.arange(len(self._frames))[::-1]
+
+
+def lookahead_for(
+    source: FrameSource,
+    share: Callable[[int], Sequence[int] | NDArray[np.int64]],
+    batch_size: int,
+) -> Lookahead | None:
+    """Make a `Lookahead` for a source that likes to hear what comes; None for any other one."""
+    if not (isinstance(source, ReadsAhead) and source.reads_ahead):
+        return None
+    return Lookahead(source, share, batch_size=batch_size, num_frames=len(source))

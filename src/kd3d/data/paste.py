@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kd3d.data.arrange import are_uncovered
 from kd3d.data.augment import check_last_epoch
 from kd3d.data.objects_database import CutObjects, ObjectDatabase
 from kd3d.data.source import Scan
 from kd3d.errors import ConfigError, InputError
-from kd3d.geometry import iou_bev, points_in_boxes
+from kd3d.geometry import iou_bev
 
 __all__ = ["ObjectPaste", "PastedScan"]
 
@@ -174,8 +175,8 @@ def _are_free(boxes: Tensor, occupied: Tensor) -> Tensor:
 
 
 def _paste(scan: Scan, objects: CutObjects, labels: Tensor) -> Scan:
-    hidden = points_in_boxes(scan.points, objects.boxes).any(dim=1)
-    kept = scan.points.index_select(0, (~hidden).nonzero()[:, 0])
+    uncovered = are_uncovered(scan.points, objects.boxes)
+    kept = scan.points.index_select(0, uncovered.nonzero()[:, 0])
     return replace(
         scan,
         points=torch.cat((objects.points, kept)),

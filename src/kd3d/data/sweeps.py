@@ -1,30 +1,24 @@
 """Several sweeps as one scan: what was seen just before, moved to where the vehicle is now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kd3d.data.derived import DerivedFrames
 from kd3d.data.lookahead import ReadsAhead
-from kd3d.data.pixels import (
-    PixelScan,
-    RangePixels,
-    has_pixels,
-    move_points,
-    pixel_source,
-    with_age,
-)
-from kd3d.data.source import FrameSource, Scan
+from kd3d.data.pixels import PixelScan, RangePixels, move_points, pixel_source, with_age
+from kd3d.data.source import Scan
 from kd3d.errors import ConfigError, RecordError
 
 __all__ = ["SweptFrames", "between_poses"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SweptFrames:
+class SweptFrames(DerivedFrames):
     """Frames with the points of those recorded just before; a `kd3d.data.FrameSource`.
 
     The current frame's points come first, then those of the frame before, and so on back in time.
@@ -44,63 +38,17 @@ class SweptFrames:
         ConfigError: if `sweeps` is below 1.
     """
 
-    source: FrameSource
     sweeps: int
-    _segments: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.sweeps < 1:
             raise ConfigError(f"{self.sweeps} is below 1.", where="data.sweeps")
         object.__setattr__(self, "_segments", self.source.segments)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes that labels are places in."""
-        return self.source.classes
-
-    @property
-    def root(self) -> str:
-        """What messages call the dataset."""
-        return self.source.root
-
-    @property
-    def segments(self) -> NDArray[np.int64]:
-        """``[N]``, which recording each frame belongs to."""
-        return self._segments
-
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether `expect` is of use to the source."""
-        return isinstance(self.source, ReadsAhead) and self.source.reads_ahead
-
-    @property
-    def has_pixels(self) -> bool:
-        """Whether the source has range images."""
-        return has_pixels(self.source)
-
     def expect(self, frames: Sequence[int]) -> None:
         """Tell the source which frames are read next, earlier ones included."""
         if isinstance(self.source, ReadsAhead):
             self.source.expect([each for frame in frames for each in self.members(frame)])
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, frame: int) -> str:
-        """What messages call a frame."""
-        return self.source.name(frame)
-
-    def file(self, frame: int) -> str:
-        """The file that a frame lies in."""
-        return self.source.file(frame)
-
-    def frame_id(self, frame: int) -> str:
-        """The current frame's id; no other frame is looked at.
-
-        Raises:
-            RecordError: if the frame is damaged.
-        """
-        return self.source.frame_id(frame)
 
     def members(self, frame: int) -> list[int]:
         """Frames of `source` that make a frame, the current one first."""

@@ -25,7 +25,8 @@ class ResumeCheckpoint(Checkpoint):
 
     A checkpoint is written after an optimiser step, when enough steps or minutes have passed since
     the last one, and after the fit's last step. Never between the batches of an accumulated
-    gradient, whose first part would be lost.
+    gradient, whose first part would be lost, and before callbacks that average weights (EMA) put
+    their average in place of the trained ones.
 
     The file appears whole or not at all, whatever kills the process, and the one before stays as
     ``previous.ckpt``.
@@ -79,7 +80,7 @@ class ResumeCheckpoint(Checkpoint):
         """Save after an optimiser step, if it is time to."""
         stepped = trainer.global_step > self._step
         self._step = trainer.global_step
-        if stepped and (_ends_fit(trainer) or self._is_due(trainer)):
+        if stepped and (trainer.should_stop or _ends_fit(trainer) or self._is_due(trainer)):
             self._save(trainer)
 
     @override

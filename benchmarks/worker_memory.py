@@ -12,7 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from _timing import machine
@@ -31,7 +33,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--segments", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--batches", type=int, default=20, help="batches to read")
+    parser.add_argument("--batches", type=int, default=12, help="batches to read")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -72,6 +74,7 @@ def measure(root: Path, context: str, bare: float, batches: int) -> None:
     reading = iter(loader)
     points = sum(len(next(reading).points) for _ in range(batches))
     held = [peak_mb(worker.pid) - bare for worker in loader._iterator._workers]
+    let_finish(loader._iterator)
     del reading
     loader._iterator = None  # persistent workers end with their iterator
     print(
@@ -79,6 +82,16 @@ def measure(root: Path, context: str, bare: float, batches: int) -> None:
         f" {max(held):6.0f} MB    (at most {LIMIT_MB} MB; {points / batches / 2:,.0f} points"
         " a frame)"
     )
+
+
+def let_finish(reading: Any) -> None:
+    """Wait until workers are idle: one that is stopped at work says so at length."""
+    deadline = time.monotonic() + 30
+    while reading._worker_result_queue.qsize() < reading._tasks_outstanding:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+    time.sleep(1)  # what is in the queue may still be on its way
 
 
 def peak_mb(process: int) -> float:

@@ -1,11 +1,13 @@
 """Full-size frames from files to a training step, over two ranks with two workers each."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from kd3d import DetectorModule, FolderDataModule, WaymoDataModule
 from kd3d.data import (
@@ -23,6 +25,8 @@ from kd3d.waymo import CLASSES, RecordWriter, decode_frame, encode_frame, iterat
 
 SEGMENTS, FRAMES, RANKS, WORKERS, SWEEPS = 2, 3, 2, 2, 2
 RANGE = (-71.68, -71.68, -2, 71.68, 71.68, 4)
+#: ranks that lost each other say so after this, instead of half an hour
+PATIENCE = timedelta(minutes=5)
 #: a full-size frame has more points than this from the roof alone
 FULL_SIZE = 100_000
 
@@ -111,7 +115,18 @@ def tiny_module():
     return DetectorModule(detector, total_steps=10)
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Keep torch from starting threads, which forked ranks would wait for and not have."""
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # Lightning leaves it at that
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("kind", ["tfrecords", "FolderFrames"])
 def test_full_size_frames_reach_a_training_step(kind, segments, tmp_path, monkeypatch, request):
     monkeypatch.setenv("KD3D_CACHE", str(tmp_path / "cache"))
@@ -146,7 +161,7 @@ def test_full_size_frames_reach_a_training_step(kind, segments, tmp_path, monkey
         max_epochs=1,
         accelerator="cpu",
         devices=RANKS,
-        strategy="ddp_fork",
+        strategy=DDPStrategy(start_method="fork", process_group_backend="gloo", timeout=PATIENCE),
         limit_val_batches=0,
         callbacks=[Witness(tmp_path)],
         logger=False,

@@ -18,14 +18,25 @@ def few(**changes):
         "frame_ids": ("a/1", "b/2"),
         "frame": np.array([0, 0, 1]),
         "boxes": np.array([box(), box(20.0), box(-5.0)]),
-        "waymo_types": np.array([1, 2, 4]),
+        "types": np.array([1, 2, 4]),
         "scores": np.array([0.9, 0.5, 0.1], np.float32),
     }
     return FrameObjects(**{**columns, **changes})
 
 
+def own(**changes):
+    """The same boxes of classes and frames of one's own; one class has no box."""
+    facts = {
+        "frame_ids": ("val/drive_0/007", "val/drive_0/scan_7"),
+        "types": np.array([0, 2, 2]),
+        "type_names": ("Car", "Bus", "Walker"),
+    }
+    return few(**{**facts, **changes})
+
+
 def same(first, second):
     assert first.frame_ids == second.frame_ids
+    assert first.type_names == second.type_names
     assert np.array_equal(first.frame, second.frame)
     assert first.columns().keys() == second.columns().keys()
     for name, values in first.columns().items():
@@ -43,14 +54,14 @@ def case(folder, name):
         predictions.add(
             f"segment/{frame}",
             boxes=stored["pred_boxes"][mine],
-            waymo_types=stored["pred_types"][mine],
+            types=stored["pred_types"][mine],
             scores=stored["pred_scores"][mine],
             overlaps_nlz=stored["pred_overlap_nlz"][mine],
         )
         labels.add(
             f"segment/{frame}",
             boxes=stored["gt_boxes"][real],
-            waymo_types=stored["gt_types"][real],
+            types=stored["gt_types"][real],
             difficulty=stored["gt_difficulty_given"][real],
             num_points=stored["gt_num_points"][real],
         )
@@ -84,7 +95,7 @@ def frame_objects(draw):
         frame_ids=tuple(f"{context}/{time}" for context, time in keys),
         frame=np.repeat(np.arange(len(keys)), counts),
         boxes=boxes.reshape(-1, 7),
-        waymo_types=column(st.integers(0, 4), np.int64),
+        types=column(st.integers(0, 4), np.int64),
         # a column without rows is an unknown column once it is written
         **{name: column(*values[name]) for name in sorted(known) if rows},
     )

@@ -64,7 +64,7 @@ def labels_of(frames):
         builder.add(
             name,
             boxes=[box(x) for x, _, _ in rows],
-            waymo_types=[kind for _, kind, _ in rows],
+            types=[kind for _, kind, _ in rows],
             num_points=[points for _, _, points in rows],
         )
     return builder.build()
@@ -73,7 +73,7 @@ def labels_of(frames):
 def test_what_happens_frame_by_frame():
     predictions = few(
         frame_ids=("a/1", "x/9"),
-        waymo_types=np.array([1, 1, 1]),
+        types=np.array([1, 1, 1]),
         boxes=np.array([box(), box(30.0), box()]),
         scores=np.array([0.9, 0.6, 0.9], np.float32),
     )

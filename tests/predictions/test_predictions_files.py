@@ -43,7 +43,7 @@ def test_the_bytes_are_the_official_ones(tmp_path):
             frame_ids=("s/5",),
             frame=np.array([0]),
             boxes=np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.5]]),
-            waymo_types=np.array([2]),
+            types=np.array([2]),
             scores=np.array([0.25], np.float32),
             overlaps_nlz=np.array([True]),
             difficulty=np.array([2]),
@@ -129,7 +129,7 @@ def message(time=1, *, kind=1, score=0.5, x=0.0, points=9):
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
-        (message(kind=7), "waymo_types"),
+        (message(kind=7), "types"),
         (message(score=float("nan")), "scores"),
         (message(score=1.5), "scores"),
         (message(x=float("inf")), "boxes"),
@@ -156,7 +156,7 @@ def test_a_frame_that_comes_up_again_is_refused_or_joined(tmp_path):
         load_objects(tmp_path / "x.bin")
     joined = load_objects(tmp_path / "x.bin", scattered=True)
     assert joined.frame_ids == ("s/5", "s/3")
-    assert joined.waymo_types.tolist() == [1, 2, 1]
+    assert joined.types.tolist() == [1, 2, 1]
 
 
 def test_a_table_has_readable_columns(tmp_path):

@@ -51,7 +51,7 @@ def test_frames_scores_and_types(tmp_path, as_path):
         objects = from_openpcdet(RESULTS)
     assert objects.frame_ids == ("segment-a/3", "segment-a/5", "segment-a/7")
     assert objects.frame.tolist() == [1, 2, 2]
-    assert objects.waymo_types.tolist() == [2, 1, 4]
+    assert objects.types.tolist() == [2, 1, 4]
     assert objects.scores.tolist() == pytest.approx([0.9, 0.9, 0.1])
     assert objects.boxes[2].tolist() == pytest.approx([1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8])
 
@@ -66,7 +66,7 @@ def test_its_boxes_are_ours(tmp_path):
 
 def test_other_names():
     results = [result(1, ["Car", "Pedestrian"])]
-    assert from_openpcdet(results, {"Car": "Vehicle"}).waymo_types.tolist() == [1, 2]
+    assert from_openpcdet(results, {"Car": "Vehicle"}).types.tolist() == [1, 2]
     with pytest.raises(InputError, match="segment-a/1, name: 'Car' is no class of Waymo"):
         from_openpcdet(results)
     with pytest.raises(InputError, match="'Car' is no class of Waymo"):

@@ -49,7 +49,7 @@ def test_labels_of_all_types_and_frames_without_any(tmp_path):
     labels = labelled_objects(frames)
     assert labels.frame_ids == ("s/1", "s/2", "s/3")
     assert labels.frame.tolist() == [1, 1, 2]
-    assert labels.waymo_types.tolist() == [1, 3, 4]
+    assert labels.types.tolist() == [1, 3, 4]
     assert labels.boxes[1].tolist() == [11.0, 1.0, 0.5, 4.0, 2.0, 1.6, 0.1]
     assert labels.num_points.tolist() == [7, 8, 7]
     assert labels.difficulty.tolist() == [0, 1, 0]
@@ -59,7 +59,7 @@ def test_labels_of_all_types_and_frames_without_any(tmp_path):
 def test_objects_out_of_range_are_left_out(tmp_path):
     selection = Selection(object_range=(0, -5, -5, 10.5, 5, 5))
     labels = labelled_objects(dataset(tmp_path, frame(1), selection=selection))
-    assert labels.waymo_types.tolist() == [1]
+    assert labels.types.tolist() == [1]
 
 
 def test_a_frame_twice_is_refused(tmp_path):

@@ -4,7 +4,12 @@ import pytest
 
 from kd3d.errors import DatasetError
 from kd3d.storage import Stamp, open_stored
-from kd3d.storage.remote import RemoteFile, file_system, remote_stamp
+from kd3d.storage.remote import (
+    RemoteFile,
+    _forget_parents_loop,
+    file_system,
+    remote_stamp,
+)
 
 URL = "memory://data/file.bin"
 CONTENT = bytes(range(100))
@@ -128,3 +133,15 @@ def test_each_process_makes_its_own_file_system(file):
 
 def test_a_stamp_may_be_given_for_a_file_without_versions(file):
     assert open_stored(URL, Stamp(100, "")).read_parts(99, 1) == (bytes([99]),)
+
+
+def test_a_forked_process_does_not_wait_for_its_parents_loop(monkeypatch):
+    """Nobody runs the loop there; older versions of fsspec do not see to it themselves."""
+    asyn = pytest.importorskip("fsspec.asyn")
+    parents = object()
+    monkeypatch.setattr(asyn, "loop", [parents])
+    monkeypatch.setattr(asyn, "iothread", [parents])
+    monkeypatch.setattr(asyn, "_lock", parents)
+    _forget_parents_loop()
+    assert asyn.loop == asyn.iothread == [None]
+    assert asyn._lock is not parents

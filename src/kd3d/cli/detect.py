@@ -6,13 +6,12 @@ import torch.distributed
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from kd3d.data import WaymoDataModule
+from kd3d.data import FrameDataModule
 from kd3d.detectors import Detector
-from kd3d.errors import ConfigError
-from kd3d.predictions import WAYMO_TYPE_OF, ObjectsBuilder
+from kd3d.predictions import ObjectsBuilder, type_names_of
 from kd3d.structures import PointBatch
 
-__all__ = ["DetectionCollector", "collect_detections", "require_root"]
+__all__ = ["DetectionCollector", "collect_detections", "open_data"]
 
 
 class DetectionCollector(pl.LightningModule):
@@ -21,25 +20,16 @@ class DetectionCollector(pl.LightningModule):
     At the end of the epoch every process has the frames of all processes.
 
     Args:
-        detector: the network; its classes are Waymo's.
-
-    Raises:
-        ConfigError: if a class of the detector is none of Waymo's.
+        detector: the network, of any classes.
     """
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        unknown = [name for name in detector.classes if name not in WAYMO_TYPE_OF]
-        if unknown:
-            raise ConfigError(
-                f"Waymo's files have no class {', '.join(unknown)}.",
-                where="the checkpoint's classes",
-                hint=f"There are {', '.join(WAYMO_TYPE_OF)}.",
-            )
+        names = type_names_of(detector.classes)
         self.detector = detector
-        self.predictions = ObjectsBuilder()
-        self.ground_truth = ObjectsBuilder()
-        self._types = np.array([WAYMO_TYPE_OF[name] for name in detector.classes])
+        self.predictions = ObjectsBuilder(names)
+        self.ground_truth = ObjectsBuilder(names)
+        self._types = np.array([names.index(name) for name in detector.classes])
 
     def validation_step(self, batch: PointBatch, batch_idx: int) -> None:
         """Keep the boxes and labels of every frame of a batch."""
@@ -50,13 +40,13 @@ class DetectionCollector(pl.LightningModule):
             self.predictions.add(
                 name,
                 boxes=found.boxes[:, :7].float().cpu().numpy(),
-                waymo_types=self._types[found.labels.cpu().numpy()],
+                types=self._types[found.labels.cpu().numpy()],
                 scores=found.scores.float().cpu().numpy(),
             )
             self.ground_truth.add(
                 name,
                 boxes=real["boxes"].cpu().numpy(),
-                waymo_types=self._types[real["labels"].cpu().numpy()],
+                types=self._types[real["labels"].cpu().numpy()],
                 difficulty=real["difficulty"].cpu().numpy(),
                 num_points=real["num_points"].cpu().numpy(),
             )
@@ -67,23 +57,36 @@ class DetectionCollector(pl.LightningModule):
         self.ground_truth = _gathered(self.ground_truth)
 
 
-def collect_detections(config: DictConfig, detector: Detector) -> tuple[DetectionCollector, bool]:
-    """Detect objects in the validation set that a configuration names.
+def open_data(config: DictConfig, detector: Detector) -> FrameDataModule:
+    """Make the data module that a configuration names, as a detector was trained with it.
 
     Args:
-        config: with the groups ``data`` and ``trainer``.
+        config: with the group ``data``.
         detector: the network.
-
-    Returns:
-        what was found, and whether this process is the one that prints and writes.
     """
-    data: WaymoDataModule = instantiate(
+    data: FrameDataModule = instantiate(
         config.data,
         classes=list(detector.classes),
         # as in training: which points of a full voxel are kept depends on it
         point_range=config.data.point_range or list(detector.point_cloud_range),
         _convert_="all",
     )
+    return data
+
+
+def collect_detections(
+    config: DictConfig, data: FrameDataModule, detector: Detector
+) -> tuple[DetectionCollector, bool]:
+    """Detect objects in a validation set.
+
+    Args:
+        config: with the group ``trainer``.
+        data: its validation frames are looked at.
+        detector: the network.
+
+    Returns:
+        what was found, and whether this process is the one that prints and writes.
+    """
     trainer: pl.Trainer = instantiate(config.trainer, logger=False, _convert_="all")
     collector = DetectionCollector(detector)
     trainer.validate(collector, data, verbose=False)
@@ -92,26 +95,12 @@ def collect_detections(config: DictConfig, detector: Detector) -> tuple[Detectio
     return collector, trainer.is_global_zero
 
 
-def require_root(config: DictConfig) -> None:
-    """Check that the dataset's folder is named.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    if config.data.root is None:
-        raise ConfigError(
-            "the folder of the Waymo records is not given.",
-            where="data.root",
-            hint="Name it: data.root=/path with validation/*.tfrecord.",
-        )
-
-
 def _gathered(builder: ObjectsBuilder) -> ObjectsBuilder:
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
         return builder
     parts: list[ObjectsBuilder | None] = [None] * distributed.get_world_size()
     distributed.all_gather_object(parts, builder)
-    whole = ObjectsBuilder()
+    whole = ObjectsBuilder(builder.type_names)
     whole.extend([part for part in parts if part is not None])
     return whole

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from kd3d.metrics.functional import Objects, Predictions
 from kd3d.metrics.official import OFFICIAL_CLASSES, Comparison, OfficialEvaluator, official_scores
-from kd3d.predictions import FrameObjects, class_ids
+from kd3d.predictions import FrameObjects
 from kd3d.waymo import effective_difficulty
 
 __all__ = ["compare_files", "print_comparison", "rows_of"]
@@ -60,8 +60,8 @@ def rows_of(predictions: FrameObjects, ground_truth: FrameObjects) -> tuple[Pred
     """
     names = dict.fromkeys((*ground_truth.frame_ids, *predictions.frame_ids))
     number = {name: place for place, name in enumerate(names)}
-    found = class_ids(predictions.waymo_types, OFFICIAL_CLASSES)
-    real = class_ids(ground_truth.waymo_types, OFFICIAL_CLASSES)
+    found = predictions.class_ids(OFFICIAL_CLASSES)
+    real = ground_truth.class_ids(OFFICIAL_CLASSES)
     points = _known(ground_truth.num_points, len(ground_truth), -1)
     difficulty = _known(ground_truth.difficulty, len(ground_truth), 0)
     known, kept = found >= 0, (real >= 0) & (points != 0)

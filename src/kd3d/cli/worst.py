@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from kd3d.files import write_text
-from kd3d.predictions import Evaluation, FrameErrors, FrameObjects, class_ids, points_of_frames
+from kd3d.predictions import Evaluation, FrameErrors, FrameObjects, points_of_frames
 from kd3d.structures import Detections
 from kd3d.visualize import save_bev
 
@@ -103,10 +103,10 @@ def _rows(objects: FrameObjects, name: str) -> slice:
 def _boxes_of(objects: FrameObjects, name: str, classes: tuple[str, ...]) -> Detections:
     """Give the boxes of a frame that the metric counts."""
     rows = _rows(objects, name)
-    labels = class_ids(objects.waymo_types[rows], classes)
+    labels = objects.class_ids(classes)[rows]
     counted = labels >= 0
     if objects.num_points is not None:
-        counted &= objects.num_points[rows] > 0
+        counted &= objects.num_points[rows] != 0
     scores = np.ones(len(labels), np.float32) if objects.scores is None else objects.scores[rows]
     return Detections(
         boxes=torch.from_numpy(objects.boxes[rows][counted].astype(np.float32)),

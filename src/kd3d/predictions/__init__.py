@@ -3,18 +3,24 @@
 from kd3d.predictions.builder import ObjectsBuilder
 from kd3d.predictions.evaluation import Evaluation, FrameErrors, evaluate_objects
 from kd3d.predictions.files import check_format, load_objects, save_objects
-from kd3d.predictions.frame_objects import WAYMO_TYPE_OF, FrameObjects, class_ids
-from kd3d.predictions.openpcdet import from_openpcdet, read_openpcdet
+from kd3d.predictions.frame_objects import (
+    WAYMO_TYPE_NAMES,
+    FrameObjects,
+    check_classes,
+    split_frame_id,
+    type_names_of,
+)
+from kd3d.predictions.openpcdet import from_openpcdet, read_openpcdet, write_openpcdet
 from kd3d.predictions.records import labelled_objects, points_of_frames
 
 __all__ = [
-    "WAYMO_TYPE_OF",
+    "WAYMO_TYPE_NAMES",
     "Evaluation",
     "FrameErrors",
     "FrameObjects",
     "ObjectsBuilder",
+    "check_classes",
     "check_format",
-    "class_ids",
     "evaluate_objects",
     "from_openpcdet",
     "labelled_objects",
@@ -22,4 +28,7 @@ __all__ = [
     "points_of_frames",
     "read_openpcdet",
     "save_objects",
+    "split_frame_id",
+    "type_names_of",
+    "write_openpcdet",
 ]

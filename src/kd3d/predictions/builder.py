@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kd3d.errors import InputError
-from kd3d.predictions.frame_objects import FrameObjects
+from kd3d.predictions.frame_objects import WAYMO_TYPE_NAMES, FrameObjects
 
 __all__ = ["ObjectsBuilder"]
 
 _TYPES = {
     "boxes": np.float64,
-    "waymo_types": np.int64,
+    "types": np.int64,
     "scores": np.float32,
     "overlaps_nlz": np.bool_,
     "difficulty": np.int64,
@@ -31,16 +31,20 @@ class _Frame:
 class ObjectsBuilder:
     """Takes frames in any order and lays out their boxes as `FrameObjects`.
 
+    Args:
+        type_names: names of the types, Waymo's by default; see `FrameObjects`.
+
     Example:
         >>> builder = ObjectsBuilder()
-        >>> builder.add("segment/17", boxes=[[1, 2, 3, 4, 2, 1, 0]], waymo_types=[1], scores=[0.5])
-        >>> builder.add("segment/18", boxes=[], waymo_types=[], scores=[])
+        >>> builder.add("segment/17", boxes=[[1, 2, 3, 4, 2, 1, 0]], types=[1], scores=[0.5])
+        >>> builder.add("segment/18", boxes=[], types=[], scores=[])
         >>> objects = builder.build()
         >>> len(objects), objects.frame_ids
         (1, ('segment/17', 'segment/18'))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, type_names: Sequence[str] = WAYMO_TYPE_NAMES) -> None:
+        self.type_names = tuple(type_names)
         self._frames: list[_Frame] = []
 
     def __len__(self) -> int:
@@ -50,14 +54,14 @@ class ObjectsBuilder:
         """Add one frame, also when it has no box.
 
         Args:
-            frame_id: ``<context_name>/<timestamp_micros>``.
+            frame_id: the frame's name, ``<context_name>/<timestamp_micros>`` of Waymo's.
             columns: those of `FrameObjects` that are known, the same for every frame; ``boxes`` and
-                ``waymo_types`` at least.
+                ``types`` at least.
 
         Raises:
             InputError: if a column is missing, not known, or other than in the frames before.
         """
-        names = set(self._frames[0].columns) if self._frames else {"boxes", "waymo_types"}
+        names = set(self._frames[0].columns) if self._frames else {"boxes", "types"}
         expected = names if self._frames else set(columns) | names
         if set(columns) != expected or not set(columns) <= set(_TYPES):
             raise InputError(
@@ -77,8 +81,16 @@ class ObjectsBuilder:
         self._frames.append(_Frame(frame_id, arrays))
 
     def extend(self, others: Sequence["ObjectsBuilder"]) -> None:
-        """Add all frames of other builders, those of other processes for example."""
+        """Add all frames of other builders, those of other processes for example.
+
+        Raises:
+            InputError: if a builder has other types or columns.
+        """
         for other in others:
+            if other.type_names != self.type_names:
+                raise InputError(
+                    f"{other.type_names}, but {self.type_names} are expected.", where="type_names"
+                )
             for frame in other._frames:
                 self.add(frame.frame_id, **frame.columns)
 
@@ -89,7 +101,7 @@ class ObjectsBuilder:
             InputError: if a frame was added twice or a value is not legal.
         """
         frames = sorted(self._frames, key=lambda frame: frame.frame_id)
-        names = frames[0].columns if frames else ("boxes", "waymo_types")
+        names = frames[0].columns if frames else ("boxes", "types")
         joined = {
             name: np.concatenate([_empty(name), *(frame.columns[name] for frame in frames)])
             for name in names
@@ -98,6 +110,7 @@ class ObjectsBuilder:
         return FrameObjects(
             frame_ids=tuple(frame.frame_id for frame in frames),
             frame=np.repeat(np.arange(len(frames)), counts),
+            type_names=self.type_names,
             **joined,
         )
 

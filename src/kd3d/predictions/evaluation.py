@@ -12,7 +12,7 @@ from torch import Tensor
 from kd3d.errors import InputError
 from kd3d.metrics import WaymoDetectionMetric
 from kd3d.metrics.functional import Counts, Objects, Predictions, count_detections
-from kd3d.predictions.frame_objects import FrameObjects, class_ids
+from kd3d.predictions.frame_objects import FrameObjects, check_classes
 from kd3d.waymo import effective_difficulty
 
 __all__ = ["Evaluation", "FrameErrors", "evaluate_objects"]
@@ -76,14 +76,14 @@ def evaluate_objects(
     Args:
         predictions: with scores.
         ground_truth: labels; without ``num_points`` no object is dropped for want of points.
-        metric: what to count in, a fresh one for these frames alone; its classes are Waymo's.
+        metric: what to count in, a fresh one for these frames alone.
         min_score: predictions below it are no false positives and find nothing in
             `Evaluation.errors`. The metric has cutoffs of its own.
         progress: called with the number of frames done, and of all.
 
     Raises:
         InputError: if the predictions have no scores.
-        ConfigError: if a class of the metric is none of Waymo's.
+        ConfigError: if neither side knows a class of the metric.
     """
     if predictions.scores is None and len(predictions):
         raise InputError(
@@ -91,6 +91,7 @@ def evaluate_objects(
             where="predictions",
             hint="Are these labels? They are the ground truth.",
         )
+    check_classes(metric.classes, predictions, ground_truth)
     found = _Side(predictions, metric.classes)
     real = _Side(ground_truth, metric.classes)
     names = list(dict.fromkeys((*ground_truth.frame_ids, *predictions.frame_ids)))
@@ -121,7 +122,7 @@ class _Side:
     """Predictions or ground truth as the metric takes them, frame by frame."""
 
     def __init__(self, objects: FrameObjects, classes: Sequence[str]) -> None:
-        self.labels: NDArray[np.int64] = class_ids(objects.waymo_types, classes)
+        self.labels: NDArray[np.int64] = objects.class_ids(classes)
         self._objects = objects
         self._places = {name: place for place, name in enumerate(objects.frame_ids)}
         self._columns = {

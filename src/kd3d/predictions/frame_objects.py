@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 
 from kd3d.errors import ConfigError, InputError
 
-__all__ = ["WAYMO_TYPE_OF", "FrameObjects", "class_ids", "first_fault", "split_frame_id"]
+__all__ = [
+    "WAYMO_TYPE_NAMES",
+    "FrameObjects",
+    "check_classes",
+    "first_fault",
+    "split_frame_id",
+    "type_names_of",
+]
 
-#: The dataset's number of each class that its metric knows.
-WAYMO_TYPE_OF = {"Vehicle": 1, "Pedestrian": 2, "Sign": 3, "Cyclist": 4}
+#: Waymo's types of objects, each at the place of its number; 0 is an object of unknown type.
+WAYMO_TYPE_NAMES = ("", "Vehicle", "Pedestrian", "Sign", "Cyclist")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -22,15 +29,17 @@ class FrameObjects:
     A column that is None is unknown for every box. A frame may have no box.
 
     Args:
-        frame_ids: F different names, ``<context_name>/<timestamp_micros>``.
+        frame_ids: F different names; of Waymo's frames ``<context_name>/<timestamp_micros>``.
         frame: ``[N]`` int64, each box's place in `frame_ids`; never falls.
         boxes: ``[N, 7]`` float64 (x, y, z of the centre, length, width, height, heading); metres,
             radians, vehicle frame.
-        waymo_types: ``[N]`` int64, 0 unknown, 1 vehicle, 2 pedestrian, 3 sign, 4 cyclist.
+        types: ``[N]`` int64, places in `type_names`.
+        type_names: names of the types, all different; an empty one is nobody's class. By default
+            Waymo's: 0 unknown, 1 Vehicle, 2 Pedestrian, 3 Sign, 4 Cyclist.
         scores: ``[N]`` float32 in [0, 1]; of predictions.
         overlaps_nlz: ``[N]`` bool, the box overlaps a no-label zone; of predictions.
         difficulty: ``[N]`` int64, 1 or 2, 0 where nobody annotated it; of labels.
-        num_points: ``[N]`` int64, LiDAR points in the box; of labels.
+        num_points: ``[N]`` int64, LiDAR points in the box, -1 where unknown; of labels.
 
     Raises:
         InputError: if lengths do not fit, a frame is named twice, or a value is not legal; the
@@ -40,7 +49,8 @@ class FrameObjects:
     frame_ids: tuple[str, ...]
     frame: NDArray[np.int64]
     boxes: NDArray[np.float64]
-    waymo_types: NDArray[np.int64]
+    types: NDArray[np.int64]
+    type_names: tuple[str, ...] = WAYMO_TYPE_NAMES
     scores: NDArray[np.float32] | None = None
     overlaps_nlz: NDArray[np.bool_] | None = None
     difficulty: NDArray[np.int64] | None = None
@@ -49,7 +59,9 @@ class FrameObjects:
     def __post_init__(self) -> None:
         self._check_shapes()
         self._check_frames()
-        fault = first_fault(self.columns())
+        if len(set(self.type_names)) != len(self.type_names):
+            raise InputError(f"{self.type_names} are not all different.", where="type_names")
+        fault = first_fault(self.columns(), len(self.type_names))
         if fault is not None:
             row, field, what = fault
             frame_id = self.frame_ids[self.frame[row]]
@@ -69,8 +81,13 @@ class FrameObjects:
         return {
             name: value
             for name, value in values.items()
-            if value is not None and name not in ("frame_ids", "frame")
+            if value is not None and name not in ("frame_ids", "frame", "type_names")
         }
+
+    def class_ids(self, classes: Sequence[str]) -> NDArray[np.int64]:
+        """Give ``[N]`` places in a list of class names; -1 for types that it lacks."""
+        places = [classes.index(name) if name in classes else -1 for name in self.type_names]
+        return np.array([*places, -1], np.int64)[self.types]
 
     def _check_shapes(self) -> None:
         count = len(self.frame)
@@ -83,7 +100,8 @@ class FrameObjects:
     def _check_frames(self) -> None:
         seen: set[str] = set()
         for frame_id in self.frame_ids:
-            split_frame_id(frame_id)
+            if not frame_id:
+                raise InputError("a frame has no name.", where="frame_ids")
             if frame_id in seen:
                 raise InputError(
                     "the frame is there twice.",
@@ -101,62 +119,68 @@ class FrameObjects:
 
 
 def split_frame_id(frame_id: str) -> tuple[str, int]:
-    """Split ``<context_name>/<timestamp_micros>``.
+    """Split a Waymo frame's ``<context_name>/<timestamp_micros>``.
 
     Raises:
         InputError: if it is not of this form.
     """
     context, _, time = frame_id.rpartition("/")
     try:
-        return context, int(time)
+        number = int(time)
     except ValueError:
+        number = 2**63
+    if f"{context}/{number}" != frame_id or not -(2**63) <= number < 2**63:
         raise InputError(
-            "is no frame id.",
+            "is no frame of Waymo, and a .bin file has room for no other name.",
             where=repr(frame_id),
-            hint="Write <context_name>/<timestamp_micros>.",
-        ) from None
+            hint="Write <context_name>/<timestamp_micros>, or a .parquet or .npz file.",
+        )
+    return context, number
 
 
-def class_ids(
-    waymo_types: NDArray[np.int64], classes: Sequence[str], where: str = "classes"
-) -> NDArray[np.int64]:
-    """Turn the dataset's types into places in a list of classes; -1 for types that it lacks.
+def type_names_of(classes: Sequence[str]) -> tuple[str, ...]:
+    """Give Waymo's types if all classes are Waymo's, the classes themselves otherwise."""
+    return WAYMO_TYPE_NAMES if set(classes) <= set(WAYMO_TYPE_NAMES) else tuple(classes)
+
+
+def check_classes(classes: Sequence[str], *objects: FrameObjects, where: str = "classes") -> None:
+    """Make sure that every class is a type of some of the objects.
 
     Args:
-        waymo_types: ``[N]`` int64 from 0 to 4.
-        classes: names out of `WAYMO_TYPE_OF`.
+        classes: names.
+        objects: predictions, labels or both.
         where: what messages call the list.
 
     Raises:
-        ConfigError: if a name is none of the dataset's.
+        ConfigError: if a name is none of theirs.
     """
-    unknown = [name for name in classes if name not in WAYMO_TYPE_OF]
+    known = list(dict.fromkeys(name for each in objects for name in each.type_names if name))
+    unknown = [name for name in classes if name not in known]
     if unknown:
+        waymo = all(each.type_names == WAYMO_TYPE_NAMES for each in objects)
         raise ConfigError(
-            f"Waymo's files have no class {', '.join(unknown)}.",
+            f"{'Waymo' if waymo else 'what is compared'} has no class {', '.join(unknown)}.",
             where=where,
-            hint=f"There are {', '.join(WAYMO_TYPE_OF)}.",
+            hint=f"There are {', '.join(known) or 'none'}.",
         )
-    places = np.full(5, -1)
-    places[[WAYMO_TYPE_OF[name] for name in classes]] = np.arange(len(classes))
-    return places[waymo_types]
 
 
-def first_fault(columns: Mapping[str, NDArray[Any]]) -> tuple[int, str, str] | None:
+def first_fault(columns: Mapping[str, NDArray[Any]], num_types: int) -> tuple[int, str, str] | None:
     """Find the first row with a value that is not legal: the row, its field and what is wrong.
 
     Args:
         columns: of `FrameObjects` by name.
+        num_types: how many types there are.
     """
     rules = {
         "boxes": (
             (lambda boxes: ~np.isfinite(boxes).all(axis=1), "the box is not finite."),
             (lambda boxes: (boxes[:, 3:6] < 0).any(axis=1), "the box has a negative side."),
         ),
-        "waymo_types": ((_outside(0, 4), "the type is none of 0 to 4."),),
+        "types": ((_outside(0, num_types - 1), f"the type is none of 0 to {num_types - 1}."),),
         "scores": ((_outside(0, 1), "the score is not in [0, 1]."),),
         "difficulty": ((_outside(0, 2), "the difficulty is none of 0 (unset), 1 and 2."),),
-        "num_points": ((_outside(0, np.inf), "the count is negative."),),
+        "num_points": ((_outside(-1, np.inf), "the count is below -1 (unknown)."),),
     }
     faults = []
     for name, values in columns.items():

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kd3d.errors import RecordError
-from kd3d.predictions.frame_objects import FrameObjects, split_frame_id
+from kd3d.errors import InputError, RecordError
+from kd3d.predictions.frame_objects import WAYMO_TYPE_NAMES, FrameObjects, split_frame_id
 from kd3d.predictions.rows import from_rows
 from kd3d.waymo import iterate_objects, object_name, schema, write_objects
 
@@ -22,14 +22,14 @@ def read_official(path: str | os.PathLike[str], *, scattered: bool = False) -> F
     A column that no object has is None; one that some have is 0 for the others, as everywhere in
     this format. Point counts of -1 and below are 0. Names of objects and cameras are not kept.
     """
-    keys: list[tuple[str, int]] = []
+    keys: list[str] = []
     boxes: list[tuple[float, ...]] = []
     integers: list[tuple[int, ...]] = []
     scores: list[float] = []
     present = [False] * 4  # score, overlap, difficulty, points
     for number, message in enumerate(iterate_objects(path)):
         label = message.object
-        keys.append((_context(message, path, number), message.frame_timestamp_micros))
+        keys.append(f"{_context(message, path, number)}/{message.frame_timestamp_micros}")
         boxes.append(tuple(getattr(label.box, name) for name in _BOX))
         scores.append(message.score)
         integers.append(
@@ -49,7 +49,7 @@ def read_official(path: str | os.PathLike[str], *, scattered: bool = False) -> F
     whole = np.array(integers, np.int64).reshape(-1, 4)
     columns = {
         "boxes": np.array(boxes, np.float64).reshape(-1, 7),
-        "waymo_types": whole[:, 0],
+        "types": whole[:, 0],
     }
     optional = {
         "scores": np.array(scores, np.float32),
@@ -67,9 +67,22 @@ def write_official(path: str | os.PathLike[str], objects: FrameObjects) -> None:
     """Write a ``.bin`` file that the official metric reads.
 
     Raises:
+        InputError: if a frame or a class is not Waymo's.
         OutputError: if the file cannot be written.
     """
     write_objects(path, _messages(objects))
+
+
+def _types(objects: FrameObjects) -> list[int]:
+    types = objects.class_ids(WAYMO_TYPE_NAMES)
+    others = sorted({objects.type_names[kind] for kind in objects.types[types < 0].tolist()})
+    if others:
+        raise InputError(
+            f"a .bin file has Waymo's classes only, not {', '.join(others)}.",
+            where="types",
+            hint="Write a .parquet or .npz file, which hold any class.",
+        )
+    return list(types.tolist())
 
 
 def _context(message: schema.Object, path: str | os.PathLike[str], number: int) -> str:
@@ -93,7 +106,7 @@ def _messages(objects: FrameObjects) -> Iterator[schema.Object]:
     for frame, box, kind, score, overlap, difficulty, points in zip(
         objects.frame.tolist(),
         columns["boxes"],
-        columns["waymo_types"],
+        _types(objects),
         *(
             columns.get(name, unknown)
             for name in ("scores", "overlaps_nlz", "difficulty", "num_points")
@@ -106,7 +119,7 @@ def _messages(objects: FrameObjects) -> Iterator[schema.Object]:
                 box=schema.Label.Box(**dict(zip(_BOX, box, strict=True))),
                 type=kind,
                 detection_difficulty_level=difficulty,
-                num_lidar_points_in_box=points,
+                num_lidar_points_in_box=None if points == -1 else points,
             ),
             score=score,
             overlap_with_nlz=overlap,

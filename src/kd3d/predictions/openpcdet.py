@@ -21,7 +21,9 @@ plain ``.npz`` file for `read_openpcdet`:
     )
 
 Its boxes are kd3d's already: (x, y, z of the centre, length, width, height, heading), metres and
-radians, in the vehicle frame. Further columns are left out.
+radians, in the vehicle frame. Further columns are left out. Results on another dataset than Waymo
+have a ``frame_id`` instead of ``metadata``; put it instead of the first two columns, and the names
+of all classes as ``classes``. `write_openpcdet` writes such files, of any classes, too.
 """
 
 import os
@@ -34,24 +36,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd3d.errors import DatasetError, InputError, RecordError
+from kd3d.files import whole_file
 from kd3d.predictions.builder import ObjectsBuilder
-from kd3d.predictions.frame_objects import WAYMO_TYPE_OF, FrameObjects
+from kd3d.predictions.frame_objects import (
+    WAYMO_TYPE_NAMES,
+    FrameObjects,
+    split_frame_id,
+    type_names_of,
+)
 
-__all__ = ["from_openpcdet", "read_openpcdet"]
+__all__ = ["from_openpcdet", "read_openpcdet", "write_openpcdet"]
 
-_COLUMNS = ("context_name", "timestamp_micros", "count", "name", "score", "boxes_lidar")
+_COLUMNS = ("count", "name", "score", "boxes_lidar")
+_WAYMO_FRAME = ("context_name", "timestamp_micros")
+_WAYMO_CLASSES = tuple(name for name in WAYMO_TYPE_NAMES if name)
 
 
 def from_openpcdet(
-    results: Sequence[Mapping[str, Any]], class_names: Mapping[str, str] | None = None
+    results: Sequence[Mapping[str, Any]],
+    class_names: Mapping[str, str] | None = None,
+    classes: Sequence[str] = _WAYMO_CLASSES,
 ) -> FrameObjects:
     """Take the list of a ``result.pkl`` over.
 
     Args:
         results: per frame a dictionary with ``name`` ``[K]``, ``score`` ``[K]``, ``boxes_lidar``
-            ``[K, 7 or more]`` and ``metadata`` with ``context_name`` and ``timestamp_micros``.
-        class_names: what its names are called in the Waymo dataset, ``{"Car": "Vehicle"}`` for
-            example; names that are the same may be left out.
+            ``[K, 7 or more]``, and ``metadata`` with ``context_name`` and ``timestamp_micros``, or
+            else ``frame_id``.
+        class_names: what its names are called among `classes`, ``{"Car": "Vehicle"}`` for example;
+            names that are the same may be left out.
+        classes: names of the classes, Waymo's by default.
 
     Returns:
         The boxes with their scores; frames without boxes are there too.
@@ -60,31 +74,31 @@ def from_openpcdet(
         InputError: if a frame lacks a key or is there twice, a name is unknown, or a value is not
             legal.
     """
-    builder = ObjectsBuilder()
+    builder = ObjectsBuilder(type_names_of(classes))
     for number, result in enumerate(results):
         where = f"result {number}"
-        meta = _get(result, "metadata", where)
-        context = _get(meta, "context_name", f"{where}, metadata")
-        time = _get(meta, "timestamp_micros", f"{where}, metadata")
         _add(
             builder,
-            f"{context}/{int(time)}",
+            _frame_id(result, where),
             np.asarray(_get(result, "name", where)),
             np.asarray(_get(result, "score", where), np.float32),
             np.asarray(_get(result, "boxes_lidar", where), np.float64),
-            class_names,
+            _types(classes, class_names),
         )
     return builder.build()
 
 
 def read_openpcdet(
-    path: str | os.PathLike[str], class_names: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    class_names: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> FrameObjects:
-    """Read a ``.npz`` file that the lines above have made.
+    """Read a ``.npz`` file that the lines above, or `write_openpcdet`, have made.
 
     Args:
         path: the file.
         class_names: as of `from_openpcdet`.
+        classes: names of the classes; by default those in the file, or Waymo's if it has none.
 
     Raises:
         DatasetError: if there is no such file.
@@ -93,27 +107,89 @@ def read_openpcdet(
     """
     columns = _read_columns(Path(path))
     counts = columns["count"].astype(np.int64)
-    frames, boxes = len(columns["context_name"]), len(columns["score"])
-    if len(counts) != frames or int(counts.sum()) != boxes or (counts < 0).any():
+    frame_ids = _frame_ids(columns)
+    boxes = len(columns["score"])
+    if len(counts) != len(frame_ids) or int(counts.sum()) != boxes or (counts < 0).any():
         raise RecordError(
             f"its counts say {int(counts.sum())} boxes in {len(counts)} frames, but there are "
-            f"{boxes} in {frames}.",
+            f"{boxes} in {len(frame_ids)}.",
             where=os.fspath(path),
             hint="Write the file again.",
         )
-    builder = ObjectsBuilder()
-    stops = counts.cumsum()
-    for frame, stop in enumerate(stops.tolist()):
-        rows = slice(stop - int(counts[frame]), stop)
+    if classes is None:
+        classes = [str(name) for name in columns.get("classes", _WAYMO_CLASSES)]
+    builder = ObjectsBuilder(type_names_of(classes))
+    types = _types(classes, class_names)
+    for frame_id, count, stop in zip(frame_ids, counts, counts.cumsum(), strict=True):
+        rows = slice(stop - count, stop)
         _add(
             builder,
-            f"{columns['context_name'][frame]}/{int(columns['timestamp_micros'][frame])}",
+            frame_id,
             columns["name"][rows],
             columns["score"][rows],
             columns["boxes_lidar"][rows],
-            class_names,
+            types,
         )
     return builder.build()
+
+
+def write_openpcdet(path: str | os.PathLike[str], objects: FrameObjects) -> None:
+    """Write predictions as `read_openpcdet` reads them, frames without boxes included.
+
+    Raises:
+        InputError: if there are no scores.
+        OutputError: if the file cannot be written.
+    """
+    if objects.scores is None and len(objects):
+        raise InputError(
+            "this format is for predictions, and these boxes have no scores.",
+            where=os.fspath(path),
+            hint="Write a .parquet file.",
+        )
+    columns: dict[str, Any] = {
+        **_frame_columns(objects.frame_ids),
+        "count": np.bincount(objects.frame, minlength=len(objects.frame_ids)),
+        "name": np.array(objects.type_names, np.str_)[objects.types],
+        "score": np.zeros(0, np.float32) if objects.scores is None else objects.scores,
+        "boxes_lidar": objects.boxes,
+        "classes": np.array([name for name in objects.type_names if name], np.str_),
+    }
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **columns)
+
+
+def _frame_columns(frame_ids: Sequence[str]) -> dict[str, NDArray[Any]]:
+    try:
+        frames = [split_frame_id(frame_id) for frame_id in frame_ids]
+    except InputError:
+        return {"frame_id": np.array(frame_ids, np.str_)}
+    return {
+        "context_name": np.array([context for context, _ in frames], np.str_),
+        "timestamp_micros": np.array([time for _, time in frames], np.int64),
+    }
+
+
+def _frame_ids(columns: Mapping[str, NDArray[Any]]) -> list[str]:
+    if "frame_id" in columns:
+        return [str(name) for name in columns["frame_id"]]
+    times = columns["timestamp_micros"].astype(np.int64).tolist()
+    names = columns["context_name"].tolist()
+    return [f"{name}/{time}" for name, time in zip(names, times, strict=False)]
+
+
+def _frame_id(result: Mapping[str, Any], where: str) -> str:
+    if isinstance(result, Mapping) and "metadata" not in result and "frame_id" in result:
+        return str(result["frame_id"])
+    meta = _get(result, "metadata", where)
+    context, time = (_get(meta, name, f"{where}, metadata") for name in _WAYMO_FRAME)
+    return f"{context}/{int(time)}"
+
+
+def _types(classes: Sequence[str], class_names: Mapping[str, str] | None) -> dict[str, int]:
+    """Give the type of each name that a file may have."""
+    places = {name: place for place, name in enumerate(type_names_of(classes)) if name}
+    others = {name: places[own] for name, own in (class_names or {}).items() if own in places}
+    return {**places, **others}
 
 
 def _add(
@@ -122,16 +198,19 @@ def _add(
     names: NDArray[Any],
     scores: NDArray[Any],
     boxes: NDArray[Any],
-    class_names: Mapping[str, str] | None,
+    types: Mapping[str, int],
 ) -> None:
-    known = {**{name: name for name in WAYMO_TYPE_OF}, **(class_names or {})}
-    for name in dict.fromkeys(names.tolist()):
-        if known.get(str(name)) not in WAYMO_TYPE_OF:
+    for name in map(str, dict.fromkeys(names.tolist())):
+        if name not in types:
+            waymo = builder.type_names == WAYMO_TYPE_NAMES
+            known = ", ".join(filter(None, builder.type_names))
             raise InputError(
-                f"{str(name)!r} is no class of Waymo's files.",
+                f"{name!r} is no class of Waymo's files."
+                if waymo
+                else f"{name!r} is none of the classes {known}.",
                 where=f"frame {frame_id}, name",
-                hint=f"Say which of {', '.join(WAYMO_TYPE_OF)} it is: class_names="
-                f"{{{str(name)!r}: ...}}.",
+                hint=f"Say which of {known} it is: class_names={{{name!r}: ...}}."
+                + (" For other classes than Waymo's give all of them: classes=[...]." * waymo),
             )
     if boxes.size and (boxes.ndim != 2 or boxes.shape[1] < 7):
         raise InputError(
@@ -140,7 +219,7 @@ def _add(
     builder.add(
         frame_id,
         boxes=boxes[:, :7] if boxes.size else [],
-        waymo_types=[WAYMO_TYPE_OF[known[str(name)]] for name in names.tolist()],
+        types=[types[str(name)] for name in names.tolist()],
         scores=scores,
     )
 
@@ -166,14 +245,17 @@ def _read_columns(path: Path) -> dict[str, NDArray[Any]]:
         raise RecordError("is no .npz file.", where=str(path), hint=hint)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in _COLUMNS if name not in archive.files]
+            frame = ("frame_id",) if "frame_id" in archive.files else _WAYMO_FRAME
+            wanted = (*frame, *_COLUMNS)
+            missing = [name for name in wanted if name not in archive.files]
             if missing:
                 raise RecordError(
                     f"has no {', '.join(missing)}, but {', '.join(archive.files) or 'nothing'}.",
                     where=str(path),
                     hint=hint,
                 )
-            return {name: archive[name] for name in _COLUMNS}
+            optional = [name for name in ("classes",) if name in archive.files]
+            return {name: archive[name] for name in (*wanted, *optional)}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RecordError(
             f"cannot be read as arrays of plain values ({str(error).splitlines()[0]}).",

@@ -1,16 +1,18 @@
-"""What a dataset's records say about frames: labels, and points to draw."""
+"""What a dataset says about its frames: labels, and points to draw."""
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from kd3d.data import FrameDataset, Selection, WaymoFrames
+from kd3d.data import FrameDataset, WaymoFrames
+from kd3d.data.derived import recorded_frame
 from kd3d.errors import InputError, RecordError
 from kd3d.predictions.builder import ObjectsBuilder
-from kd3d.predictions.frame_objects import FrameObjects
+from kd3d.predictions.frame_objects import WAYMO_TYPE_NAMES, FrameObjects, type_names_of
 from kd3d.waymo import class_of, decode_raw_labels
 
 __all__ = ["labelled_objects", "points_of_frames"]
@@ -19,28 +21,26 @@ __all__ = ["labelled_objects", "points_of_frames"]
 def labelled_objects(
     frames: FrameDataset, *, on_error: str = "raise", progress: bool = False
 ) -> FrameObjects:
-    """Read the labels of a dataset's frames, of all types, without decoding points.
+    """Read the labels of a dataset's frames.
+
+    Those of Waymo records are of all types, and are read without decoding points. Those of any
+    other source are of the selected classes.
 
     Args:
-        frames: which Waymo records; `Selection.object_range` leaves objects out.
+        frames: which frames; `Selection.object_range` leaves objects out.
         on_error: a damaged record stops (``"raise"``) or is left out (``"skip"``).
         progress: show a bar.
 
     Raises:
         RecordError: if a record is damaged, or two records are the same frame.
-        InputError: if the frames are no Waymo records.
     """
     source = frames.source
-    if not isinstance(source, WaymoFrames):
-        raise InputError(
-            "labels of all Waymo types are in Waymo's records only.",
-            where=source.root,
-            hint="Give the labels as a file: ground_truth=FILE.",
-        )
-    builder = ObjectsBuilder()
+    waymo = isinstance(recorded_frame(source, 0)[0], WaymoFrames)
+    builder = ObjectsBuilder(WAYMO_TYPE_NAMES if waymo else type_names_of(frames.classes))
     for number in track(range(len(frames)), "Reading labels", disable=not progress):
         try:
-            _add_labels(builder, source, frames.selection, number)
+            frame_id, columns = _waymo_labels(frames, number) if waymo else _labels(frames, number)
+            builder.add(frame_id, **columns)
         except RecordError:
             if on_error == "raise":
                 raise
@@ -77,11 +77,11 @@ def points_of_frames(
             continue
 
 
-def _add_labels(
-    builder: ObjectsBuilder, source: WaymoFrames, selection: Selection, number: int
-) -> None:
-    where = source.name(number)
-    raw = decode_raw_labels(source.index.read(number, verify=source.verify), where)
+def _waymo_labels(frames: FrameDataset, number: int) -> tuple[str, dict[str, NDArray[Any]]]:
+    source, place = recorded_frame(frames.source, number)
+    assert isinstance(source, WaymoFrames)
+    where = source.name(place)
+    raw = decode_raw_labels(source.index.read(place, verify=source.verify), where)
     for label in raw.labels:
         class_of(label.waymo_type, f"{where}, label {label.id!r}")  # refuses unknown types
     boxes = np.array([label.box for label in raw.labels], np.float64).reshape(-1, 7)
@@ -90,11 +90,28 @@ def _add_labels(
             "a labelled box is not finite.", where=where, hint="Leave the record out."
         )
     known = torch.zeros(len(boxes), dtype=torch.int64)
-    kept = selection.keep(torch.from_numpy(boxes).float(), known, known, training=False).numpy()
-    builder.add(
-        f"{raw.context_name}/{raw.timestamp_micros}",
-        boxes=boxes[kept],
-        waymo_types=np.array([label.waymo_type for label in raw.labels], np.int64)[kept],
-        difficulty=np.array([label.difficulty for label in raw.labels], np.int64)[kept],
-        num_points=np.array([label.num_points for label in raw.labels], np.int64)[kept],
-    )
+    kept = frames.selection.keep(torch.from_numpy(boxes).float(), known, known, training=False)
+    columns = {
+        "types": [label.waymo_type for label in raw.labels],
+        "difficulty": [label.difficulty for label in raw.labels],
+        "num_points": [label.num_points for label in raw.labels],
+    }
+    ids = f"{raw.context_name}/{raw.timestamp_micros}"
+    chosen = kept.numpy()
+    return ids, {
+        "boxes": boxes[chosen],
+        **{name: np.array(values, np.int64)[chosen] for name, values in columns.items()},
+    }
+
+
+def _labels(frames: FrameDataset, number: int) -> tuple[str, dict[str, NDArray[Any]]]:
+    scan = frames.source.read(number)
+    labels = frames.selection.labels(scan.labels, frames.source.classes)
+    kept = frames.selection.keep(scan.boxes, labels, scan.num_points, training=False).numpy()
+    names, types = np.array(frames.classes), type_names_of(frames.classes)
+    return scan.frame_id, {
+        "boxes": scan.boxes.numpy()[kept],
+        "types": np.array([types.index(name) for name in names[labels.numpy()[kept]]], np.int64),
+        "difficulty": scan.difficulty.numpy()[kept],
+        "num_points": scan.num_points.numpy()[kept],
+    }

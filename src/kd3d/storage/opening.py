@@ -2,11 +2,9 @@
 
 import functools
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
-
-from typing_extensions import Self
 
 from kd3d.errors import DatasetError
 from kd3d.storage.addresses import clean_root, is_remote
@@ -16,21 +14,10 @@ from kd3d.storage.stamp import Stamp
 __all__ = ["LocalFile", "StoredFile", "open_stored"]
 
 
-class StoredFile(Protocol):
+class StoredFile(AbstractContextManager["StoredFile", None], Protocol):
     """A file opened for reading by parts; use it in a ``with`` statement."""
 
     size: int
-
-    def __enter__(self) -> Self:
-        """Return the file."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file."""
 
     def read_parts(self, offset: int, *sizes: int) -> tuple[bytes, ...]:
         """Read neighbouring parts from an offset; the last ones are short at the file's end.
@@ -48,7 +35,7 @@ class StoredFile(Protocol):
         """Raise a `DatasetError` if the file is known not to be what it was when it was opened."""
 
 
-class LocalFile:
+class LocalFile(AbstractContextManager["LocalFile", None]):
     """A file on the disk.
 
     Args:
@@ -62,15 +49,7 @@ class LocalFile:
         self._file = Path(path).open("rb")  # noqa: SIM115 - __exit__ closes it
         self.size = os.fstat(self._file.fileno()).st_size
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def read_parts(self, offset: int, *sizes: int) -> tuple[bytes, ...]:

@@ -2,11 +2,10 @@
 
 import functools
 import os
+import sys
+from contextlib import AbstractContextManager
 from itertools import accumulate
-from types import TracebackType
 from typing import Any
-
-from typing_extensions import Self
 
 from kd3d.errors import DatasetError
 from kd3d.storage.retry import ShortReadError, is_transient, patiently
@@ -15,7 +14,7 @@ from kd3d.storage.stamp import Stamp
 __all__ = ["RemoteFile", "file_system", "remote_stamp"]
 
 
-class RemoteFile:
+class RemoteFile(AbstractContextManager["RemoteFile", None]):
     """A file of a file system that fsspec knows. Nothing is kept open; any thread may read.
 
     Args:
@@ -34,15 +33,7 @@ class RemoteFile:
         if expected is not None:
             self.refuse_change()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Nothing is open."""
 
     def read_parts(self, offset: int, *sizes: int) -> tuple[bytes, ...]:
@@ -139,3 +130,17 @@ def _make_system(process: int, place: str) -> tuple[Any, str]:
 
     system, path = fsspec.core.url_to_fs(place, skip_instance_cache=True)
     return system, str(path)
+
+
+def _forget_parents_loop() -> None:
+    """Have fsspec start anew in a forked process, whose threads are gone.
+
+    Its event loop is the parent's, and nobody runs it: the first request would wait for ever.
+    From 2025.5 on fsspec sees to that itself.
+    """
+    if "fsspec.asyn" in sys.modules:
+        sys.modules["fsspec.asyn"].reset_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_loop)

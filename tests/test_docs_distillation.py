@@ -55,7 +55,7 @@ def surroundings(tmp_path, monkeypatch):
     )
     save_detector(small("cp_pillar"), "teacher.ckpt")
     objects = ObjectsBuilder()
-    objects.add("segment/17", boxes=np.ones((1, 7)), waymo_types=[1], scores=[0.9])
+    objects.add("segment/17", boxes=np.ones((1, 7)), types=[1], scores=[0.9])
     for name in ("one.parquet", "two.bin"):
         save_objects(name, objects.build())
 

@@ -8,6 +8,7 @@ COMMANDS = {
     "kd3d-predict": "write a checkpoint's predictions on a dataset to a file",
     "kd3d-data": "simulate, index, describe and check datasets, cut out objects",
     "kd3d-profile": "count parameters, MACs and activations; measure latency and memory",
+    "kd3d-report": "compare runs and studies: methods by pairs, gains, costs, pictures",
     "kd3d-convert": "turn checkpoints of OpenPCDet into kd3d's, and back",
 }
 

@@ -2,12 +2,10 @@
 
 import lightning.pytorch as pl
 import numpy as np
-import pytest
 import torch
 
 from kd3d.cli.detect import DetectionCollector
 from kd3d.detectors import create_detector
-from kd3d.errors import ConfigError
 from kd3d.structures import Detections, PointBatch
 
 SMALL = {
@@ -43,15 +41,21 @@ def test_detections_and_labels_are_kept_by_frame(monkeypatch):
     trainer.validate(collector, loader, verbose=False)
     predictions, labels = collector.predictions.build(), collector.ground_truth.build()
     assert predictions.frame_ids == labels.frame_ids == ("s/3", "s/4", "s/5")
-    assert predictions.waymo_types.tolist() == [4, 1] * 3
+    assert predictions.types.tolist() == [4, 1] * 3
     assert predictions.scores.dtype == np.float32
     assert predictions.boxes.shape == (6, 7)
-    assert labels.waymo_types.tolist() == [1, 1, 1]
+    assert labels.types.tolist() == [1, 1, 1]
     assert labels.num_points.tolist() == [3, 4, 5]
     assert labels.boxes[0].tolist() == [1, 2, 0, 4, 2, 1.5, 0.5]
 
 
-def test_other_peoples_classes_have_no_place_in_waymos_files():
+def test_other_peoples_classes_keep_their_names(monkeypatch):
     detector = create_detector("cp_pillar_v064", classes=("Vehicle", "Bus"), **SMALL)
-    with pytest.raises(ConfigError, match="no class Bus"):
-        DetectionCollector(detector)
+    found = Detections(torch.ones(1, 7), torch.tensor([0.9]), torch.tensor([1]))
+    monkeypatch.setattr(detector, "decode", lambda maps: [found] * len(maps.heatmap))
+    collector = DetectionCollector(detector)
+    collector.validation_step(batch(5), 0)
+    predictions = collector.predictions.build()
+    assert predictions.type_names == ("Vehicle", "Bus")
+    assert predictions.types.tolist() == [1]
+    assert collector.ground_truth.build().type_names == ("Vehicle", "Bus")

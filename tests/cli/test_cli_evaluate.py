@@ -28,13 +28,13 @@ def compared(places, truths):
     predictions, labels = ObjectsBuilder(), ObjectsBuilder()
     for name, xs in places.items():
         predictions.add(
-            name, boxes=[box(x) for x in xs], waymo_types=[1] * len(xs), scores=[0.8] * len(xs)
+            name, boxes=[box(x) for x in xs], types=[1] * len(xs), scores=[0.8] * len(xs)
         )
     for name, xs in truths.items():
         labels.add(
             name,
             boxes=[box(x) for x in xs],
-            waymo_types=[1] * len(xs),
+            types=[1] * len(xs),
             num_points=[0 if x == 99.0 else 9 for x in xs],
         )
     found, real = predictions.build(), labels.build()

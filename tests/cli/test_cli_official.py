@@ -25,22 +25,22 @@ def boxes(*xs):
 def files():
     """Predictions and labels of three frames; each side lacks one."""
     found, real = ObjectsBuilder(), ObjectsBuilder()
-    found.add("b/2", boxes=boxes(8), waymo_types=[1], scores=[0.5], overlaps_nlz=[True])
+    found.add("b/2", boxes=boxes(8), types=[1], scores=[0.5], overlaps_nlz=[True])
     found.add(
         "a/1",
         boxes=boxes(5, 20, 40),
-        waymo_types=[1, 4, 0],
+        types=[1, 4, 0],
         scores=[0.9, 0.6, 0.5],
         overlaps_nlz=[False, False, False],
     )
     real.add(
         "a/1",
         boxes=boxes(5.2, 20, 60, 70),
-        waymo_types=[1, 4, 1, 1],
+        types=[1, 4, 1, 1],
         difficulty=[0, 1, 2, 1],
         num_points=[5, 3, 90, 0],
     )
-    real.add("c/3", boxes=boxes(30), waymo_types=[0], difficulty=[0], num_points=[9])
+    real.add("c/3", boxes=boxes(30), types=[0], difficulty=[0], num_points=[9])
     return found.build(), real.build()
 
 
@@ -58,8 +58,8 @@ def test_rows(files):
 
 def test_rows_of_files_that_say_little():
     found, real = ObjectsBuilder(), ObjectsBuilder()
-    found.add("a/1", boxes=boxes(5), waymo_types=[1], scores=[0.5])
-    real.add("a/1", boxes=boxes(5), waymo_types=[1])
+    found.add("a/1", boxes=boxes(5), types=[1], scores=[0.5])
+    real.add("a/1", boxes=boxes(5), types=[1])
     predictions, objects = rows_of(found.build(), real.build())
     assert predictions.in_no_label_zone.tolist() == [False]
     assert objects.difficulty.tolist() == [1]

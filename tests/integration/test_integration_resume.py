@@ -129,11 +129,11 @@ def whole(place):
     return place / "whole"
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_goes_on_with_the_very_next_frame(place, whole, workers):
+def test_a_killed_run_goes_on_with_the_very_next_frame(place, whole):
+    """With two workers, as the whole run had none: neither may matter."""
     kill_after = random.SystemRandom().randint(1, STEPS - 2)
     print(f"killed after {kill_after} steps")  # pytest shows it if the test fails
-    run = kill_at(place, kill_after, *WORDS, f"data.num_workers={workers}")
+    run = kill_at(place, kill_after, *WORDS, "data.num_workers=2")
     assert not (run / "student" / "result.json").exists()
     code, output = finish(place, "resume=last", *WORDS[:2])
     assert code == 0, output

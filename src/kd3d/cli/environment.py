@@ -1,5 +1,6 @@
 """Where a command runs: the machine, the releases, the commit."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -55,7 +56,7 @@ def write_versions(folder: str | os.PathLike[str]) -> Path:
     content = {
         "machine": describe_machine(),
         "versions": describe_versions(),
-        "packages": _installed(),
+        "packages": dict(_installed()),
     }
     return write_text(Path(folder) / "versions.json", json.dumps(content, indent=2) + "\n")
 
@@ -94,6 +95,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+@functools.cache
 def _installed() -> Mapping[str, str]:
     found = {
         str(item.metadata["Name"]): item.version

@@ -1,12 +1,16 @@
-"""The folder of a run, looked at before Hydra makes it."""
+"""The folders that a command works in, looked at before it starts."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kd3d.errors import OutputError
+from kd3d.errors import ConfigError, OutputError
 
-__all__ = ["check_folders"]
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["check_folders", "require_root"]
 
 _OPTIONS = ("hydra.run.dir", "hydra.sweep.dir", "log_dir")
 
@@ -32,3 +36,23 @@ def check_folders(words: Sequence[str]) -> None:
                 where=name,
                 hint="Name a folder that you may write to: hydra.run.dir=FOLDER.",
             )
+
+
+def require_root(config: "DictConfig", *splits: str, otherwise: str = "") -> None:
+    """Check that the dataset's folder is named.
+
+    Args:
+        config: with the group ``data``.
+        splits: what the command reads below it, of ``train`` and ``val``.
+        otherwise: what else to try, for the message.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if config.data.root is None:
+        below = " and ".join(str(config.data[split]) for split in splits)
+        raise ConfigError(
+            "the folder of the dataset is not given.",
+            where="data.root",
+            hint=f"Name it: data.root=/path with {below} below it{otherwise}.",
+        )

@@ -11,22 +11,29 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.syntax import Syntax
 
+from kd3d.cli.data_simulate import simulate_records
 from kd3d.cli.environment import write_versions
+from kd3d.cli.folders import require_root
 from kd3d.cli.outcome import Outcome, write_outcome
 from kd3d.cli.ranks import is_first_process
 from kd3d.cli.report import print_results
 from kd3d.cli.results import Role, RunResult, read_results
 from kd3d.cli.run_lock import alone_in
 from kd3d.cli.sizes import BatchSizes, print_sizes
-from kd3d.cli.stages import Stage, evaluate_loaded, has_begun, train_stage
+from kd3d.cli.stages import Stage, check_options, evaluate_loaded, has_begun, train_stage
 from kd3d.cli.stored_config import check_same, config_text
 from kd3d.cli.teachers import load_teacher, teacher_config, teacher_folder, teacher_network
+from kd3d.cli.trained_weights import check_weights
 from kd3d.detectors import Detector
 from kd3d.distill import inherit_weights
 from kd3d.errors import ConfigError
 from kd3d.files import write_text
+from kd3d.training import warm_start
 
 __all__ = ["run"]
+
+_NETWORKS = ("teacher", "plain", "initialised", "student")
+"""Options of ``run`` that name a network to train."""
 
 
 def run(config: DictConfig, folder: Path, command: str) -> float:
@@ -74,19 +81,22 @@ def _train(config: DictConfig, folder: Path, command: str, console: Console) -> 
         _train_student(config, folder, teacher, console, outcome)
     if is_first_process():
         write_outcome(config, folder, command, outcome)
-        print_results(outcome.results, title="Waymo metric, validation set", console=console)
+        title = f"Waymo metric, {outcome.results[-1].split} frames"
+        print_results(outcome.results, title=title, console=console)
         console.print(f"report: {folder / 'report.md'}")
     return outcome.results[-1].metrics["L2_mAPH"]
 
 
 def _check(config: DictConfig) -> None:
     """Refuse what cannot work before anything is written."""
-    if config.data.root is None:
+    simulated = ", or try everything on simulated records first: scale=demo"
+    require_root(config, "train", "val", otherwise=simulated)
+    start = config.init.get("checkpoint")
+    if config.init.strategy == "partial" and start is None:
         raise ConfigError(
-            "the folder of the Waymo records is not given.",
-            where="data.root",
-            hint="Name it (data.root=/path with training/*.tfrecord and validation/*.tfrecord), "
-            "or try everything on simulated records first: scale=demo.",
+            "there is no checkpoint to start from.",
+            where="init.checkpoint",
+            hint="Name one: init=partial init.checkpoint=FILE.",
         )
     if _wants_teacher(config) and config.teacher.checkpoint is None and not config.run.teacher:
         raise ConfigError(
@@ -102,14 +112,16 @@ def _check(config: DictConfig) -> None:
             where="classes",
             hint="Set both at once: classes=[...].",
         )
-    start = config.init.get("checkpoint")
     if start is not None and not Path(start).is_file():
         raise ConfigError(
             f"there is no file {start}.",
             where="init.checkpoint",
             hint="Name a trained detector (.ckpt), or leave it null to start from the teacher.",
         )
-    if not any(config.run.values()):
+    check_weights(config)
+    if config.optimizer.freeze or config.optimizer.rates:
+        check_options(config, _student(config))  # before a teacher trains for days
+    if not any(config.run[name] for name in _NETWORKS):
         raise ConfigError("there is nothing to train.", where="run", hint="Say run.student=true.")
 
 
@@ -135,12 +147,9 @@ def _start(config: DictConfig, folder: Path, console: Console) -> None:
         write_text(folder / "config.yaml", text)
         write_versions(folder)
     console.print(Syntax(text, "yaml", background_color="default"))
-    if config.simulate is not None:
-        from kd3d.simulate import simulate_dataset
-
+    if config.simulate is not None and is_first_process():
         arguments = cast(dict[str, Any], OmegaConf.to_container(config.simulate, resolve=True))
-        if is_first_process():
-            simulate_dataset(Path(arguments.pop("out")), **arguments)
+        simulate_records({"out": config.data.root, **arguments})
     devices = _count_devices(config)
     per_device = int(config.data.batch_size)
     accumulated = int(config.trainer.accumulate_grad_batches)
@@ -165,7 +174,8 @@ def _teacher(
     if config.teacher.checkpoint is not None and _wants_teacher(config):
         teacher = load_teacher(config)
         stage = Stage("teacher", "teacher", folder / "teacher", "loaded")
-        outcome.add(evaluate_loaded(config, stage, teacher), teacher, stage.folder)
+        if config.report.teacher:
+            outcome.add(evaluate_loaded(config, stage, teacher), teacher, stage.folder)
         return teacher
     if not config.run.teacher:
         return None
@@ -194,10 +204,26 @@ def _initialised(
     source = teacher if file is None else Path(file)
     if strategy is None or source is None:
         return student, stage
-    report = inherit_weights(student, source, strategy=strategy)
+    if strategy == "partial":
+        report, listed = _partial_start(config, student)
+    else:
+        report = listed = str(inherit_weights(student, source, strategy=strategy))
     console.print(f"initialisation of the {stage.name} ({strategy}): {report}")
+    if is_first_process():
+        write_text(stage.folder / "initialisation.txt", listed.rstrip() + "\n")
     origin = "the teacher" if file is None else Path(file).name
     return student, replace(stage, initialisation=f"{strategy} of {origin}")
+
+
+def _partial_start(config: DictConfig, student: Detector) -> tuple[str, str]:
+    """Load what fits of a checkpoint; give the report in short and in full."""
+    report = warm_start(
+        student,
+        config.init.checkpoint,
+        include=list(config.init.include),
+        exclude=list(config.init.exclude),
+    )
+    return str(report), report.table()
 
 
 def _train_student(

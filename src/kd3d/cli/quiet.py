@@ -15,6 +15,10 @@ def quieten() -> None:
     # the number of workers is the user's choice, and 0 or 1 is right on small machines
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
     # the metric has already been summed over the processes
-    warnings.filterwarnings("ignore", message=r".*`self\.log\('val/.*sync_dist=True.*")
+    warnings.filterwarnings("ignore", message=r".*`self\.log\('(val|test)/.*sync_dist=True.*")
+    # the module's own layout of weights is no sharding, and the average takes it as it is
+    warnings.filterwarnings("ignore", message=r".*using the WeightAveraging callback with a model")
+    # curves of an interrupted stage are renamed before the logger could delete them
+    warnings.filterwarnings("ignore", message=r".*Previous log files in this directory will be")
     # short runs log less often than every 50 steps would
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")

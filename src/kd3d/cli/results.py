@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 from kd3d.errors import InputError, OutputError
 from kd3d.files import write_text
+from kd3d.metrics.functional import RINGS
 
 __all__ = [
     "Role",
@@ -37,8 +38,12 @@ class RunResult:
         latency_ms: milliseconds per frame, points to boxes.
         metrics: what `kd3d.metrics.WaymoDetectionMetric` computes, fractions in [0, 1].
         steps: optimiser steps of the training; 0 if it was loaded.
-        seconds: wall-clock time of the training.
+        seconds: wall-clock time of the training, without interruptions.
         skipped_frames: damaged records that were left out (``on_error=skip``), first process.
+        replaced_frames: training frames without a box that others stood in for, first process.
+        cpu_seconds: processor time of the training, without interruptions and loader's workers.
+        split: which frames `metrics` were measured on.
+        macs: multiply-accumulates on the frame that `latency_ms` is of; None if not counted.
     """
 
     name: str
@@ -51,17 +56,19 @@ class RunResult:
     steps: int
     seconds: float
     skipped_frames: int = 0
+    replaced_frames: int = 0
+    cpu_seconds: float = 0.0
+    split: Literal["validation", "test"] = "validation"
+    macs: int | None = None
 
 
 def classes_of(results: Sequence[RunResult]) -> list[str]:
-    """Class names of the metrics ("Vehicle" of "Vehicle/L2_APH"), in their own order."""
-    names: dict[str, None] = {}
-    for result in results:
-        for key in result.metrics:
-            name, slash, _ = key.rpartition("/")
-            if slash:
-                names.setdefault(name)
-    return list(names)
+    """Class names of the metrics ("Vehicle" of "Vehicle/L2_APH"), in their own order.
+
+    Rings of distance ("Vehicle/0-30m/L2_APH", "0-30m/L2_mAPH") are no classes.
+    """
+    keys = (key.split("/") for result in results for key in result.metrics)
+    return list(dict.fromkeys(key[0] for key in keys if len(key) == 2 and key[0] not in RINGS))
 
 
 def differences(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:

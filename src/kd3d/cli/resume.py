@@ -1,19 +1,29 @@
 """``kd3d-train resume=``: find an interrupted run, and how it was started."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from kd3d.cli.run_lock import is_running
 from kd3d.cli.stored_config import FREE, check_same
 from kd3d.errors import ConfigError, OutputError
+from kd3d.files import write_text
 
-__all__ = ["InterruptedRun", "find_run", "load_run", "wants_resume"]
+__all__ = [
+    "InterruptedRun",
+    "compose_train",
+    "find_run",
+    "load_run",
+    "store_run",
+    "wants_resume",
+]
 
 _WORD = "resume="
 _STORED = Path(".hydra", "config.yaml")
@@ -28,12 +38,14 @@ class InterruptedRun:
         config: what it was started with; options that change no number may be new.
         command: the command line that started it.
         started_in: the folder in which that was typed: what relative paths are relative to.
+        words: the overrides that started it, and those that are new.
     """
 
     folder: Path
     config: DictConfig
     command: str
     started_in: Path
+    words: tuple[str, ...]
 
 
 def wants_resume(words: Sequence[str]) -> bool:
@@ -66,7 +78,7 @@ def find_run(words: Sequence[str]) -> Path:
         raise ConfigError(f"two runs are named: {' and '.join(named)}.", where="resume")
     if named[0] == "last":
         others = [word for word in words if not word.startswith((_WORD, "hydra."))]
-        return _newest(Path(_compose(others).log_dir))
+        return _newest(Path(compose_train(others).log_dir))
     folder = Path(named[0]).expanduser()
     if not (folder / _STORED).is_file():
         raise OutputError(
@@ -113,8 +125,27 @@ def load_run(folder: Path, words: Sequence[str]) -> InterruptedRun:
             hint="Leave hydra.* options out.",
         )
     if added:
-        _adopt(config, _compose(overrides), _compose([*overrides, *added]), folder)
-    return InterruptedRun(folder, config, " ".join(["kd3d-train", *overrides]), started_in)
+        _adopt(config, compose_train(overrides), compose_train([*overrides, *added]), folder)
+    command = " ".join(["kd3d-train", *overrides])
+    return InterruptedRun(folder, config, command, started_in, (*overrides, *added))
+
+
+def store_run(folder: Path, config: DictConfig, words: Sequence[str]) -> None:
+    """Make the folder of a run that ``resume=`` can start, as Hydra leaves it when a run begins.
+
+    Args:
+        folder: the run's folder.
+        config: its composed configuration.
+        words: the overrides that lead to it.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    stored = (folder / _STORED).parent
+    place = {"hydra": {"runtime": {"cwd": os.getcwd()}}}  # noqa: PTH109 - a link stays
+    write_text(stored / "hydra.yaml", OmegaConf.to_yaml(OmegaConf.create(place)))
+    write_text(stored / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(words))))
+    write_text(folder / _STORED, OmegaConf.to_yaml(config))
 
 
 def _adopt(config: DictConfig, before: DictConfig, after: DictConfig, folder: Path) -> None:
@@ -126,17 +157,29 @@ def _adopt(config: DictConfig, before: DictConfig, after: DictConfig, folder: Pa
             OmegaConf.update(config, key, new, merge=False, force_add=True)
 
 
-def _compose(words: Sequence[str]) -> DictConfig:
+def compose_train(words: Sequence[str], *, where: str = "resume") -> DictConfig:
+    """Compose the configuration of a command line of ``kd3d-train``.
+
+    Args:
+        words: its overrides.
+        where: what an error names as the place.
+
+    Raises:
+        ConfigError: if an override does not fit.
+    """
     try:
+        if GlobalHydra.instance().is_initialized():  # inside a command that Hydra started
+            return compose("train", overrides=list(words))
         with initialize_config_module("kd3d.conf", version_base="1.3"):
             return compose("train", overrides=list(words))
     except HydraException as error:
-        raise ConfigError(f"{error}", where="resume") from error
+        raise ConfigError(f"{error}", where=where) from error
 
 
 def _newest(log_dir: Path) -> Path:
     """Find the run below a folder that was started last and is neither finished nor running."""
-    runs = [path.parents[1] for path in log_dir.rglob(str(_STORED))]
+    found = {path.parents[1] for path in log_dir.rglob(str(_STORED))}
+    runs = [run for run in found if found.isdisjoint(run.parents)]  # a study's own go on with it
     runs.sort(key=_started)
     waiting = [run for run in runs if not (run / "metrics.json").is_file() and not is_running(run)]
     if waiting:

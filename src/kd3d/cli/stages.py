@@ -1,7 +1,7 @@
 """One stage of a command: train one network, evaluate it, keep the result."""
 
 import csv
-import time
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from kd3d.cli.latency import measure_latency
 from kd3d.cli.results import Role, RunResult, read_results, write_results
+from kd3d.cli.trained_weights import load_trained
 from kd3d.data import WaymoDataModule
 from kd3d.detectors import Detector, save_detector
+from kd3d.profiling import profile
 from kd3d.structures import PointBatch
-from kd3d.training import DetectorModule, find_checkpoint
+from kd3d.training import DetectorModule, TimeSpent, find_checkpoint
 
 __all__ = [
     "Stage",
+    "check_options",
     "evaluate",
     "evaluate_loaded",
     "finished_stage",
@@ -74,10 +77,19 @@ def has_begun(folder: Path) -> bool:
     return any(folder.glob(f"*/{_CHECKPOINTS}/*.ckpt")) or any(folder.glob(f"*/{_RESULT}"))
 
 
+def check_options(config: DictConfig, detector: Detector) -> None:
+    """Make sure that a detector can be trained with the options of ``optimizer``.
+
+    Raises:
+        ConfigError: if it cannot; the detector is of no use afterwards.
+    """
+    DetectorModule(detector, **_plain(config.optimizer))
+
+
 def train_stage(
     config: DictConfig, stage: Stage, detector: Detector, extra: Sequence[Callback] = ()
 ) -> RunResult:
-    """Train a detector, evaluate its last weights, and keep both in the stage's folder.
+    """Train a detector, evaluate its last or best weights, and keep both in the stage's folder.
 
     A stage that was interrupted goes on from its last checkpoint that can be read, with the very
     next frame; one that is finished is not trained again. The detector holds the trained weights
@@ -100,13 +112,16 @@ def train_stage(
     data: WaymoDataModule = instantiate(config.data, _convert_="all")
     module = DetectorModule(detector, **_plain(config.optimizer))
     _set_aside_curves(stage.folder)
-    trainer = make_trainer(config, stage, extra)
+    spent = TimeSpent()
+    trainer = make_trainer(config, stage, [*extra, spent])
     last = find_checkpoint(stage.folder / _CHECKPOINTS)
-    start = time.perf_counter()
     trainer.fit(module, data, ckpt_path=None if last is None else str(last))
-    seconds = time.perf_counter() - start
+    load_trained(trainer, module, config.run.weights, stage.folder / _CHECKPOINTS)
     result = replace(
-        _result(config, stage, trainer, module, data), steps=trainer.global_step, seconds=seconds
+        _result(config, stage, trainer, module, data),
+        steps=trainer.global_step,
+        seconds=spent.seconds,
+        cpu_seconds=spent.cpu_seconds,
     )
     if trainer.is_global_zero:
         save_detector(detector, stage.weights)
@@ -117,11 +132,13 @@ def train_stage(
 def evaluate_loaded(config: DictConfig, stage: Stage, detector: Detector) -> RunResult:
     """Evaluate a detector that was trained elsewhere."""
     data: WaymoDataModule = instantiate(config.data, _convert_="all")
+    # patterns of parameters to train are the student's
+    options = {**_plain(config.optimizer), "freeze": (), "rates": None}
     return _result(
         config,
         stage,
         make_trainer(config, stage),
-        DetectorModule(detector, **_plain(config.optimizer)),
+        DetectorModule(detector, **options),
         data,
     )
 
@@ -135,17 +152,21 @@ def _result(
 ) -> RunResult:
     detector = module.detector
     metrics = evaluate(trainer, module, data)
+    macs, latency_ms = _costs(config, trainer, detector, data)
     return RunResult(
         name=stage.name,
         role=stage.role,
         detector=detector.spec()["name"],
         initialisation=stage.initialisation,
         parameters=sum(p.numel() for p in detector.parameters()),
-        latency_ms=_latency(trainer, detector, data, config.report.latency_repeats),
+        latency_ms=latency_ms,
         metrics=metrics,
         steps=0,
         seconds=0.0,
         skipped_frames=data.skipped_frames,
+        replaced_frames=data.replaced_frames,
+        split="validation" if config.data.get("test") is None else "test",
+        macs=macs,
     )
 
 
@@ -168,16 +189,18 @@ def make_trainer(config: DictConfig, stage: Stage, extra: Sequence[Callback] = (
 def evaluate(
     trainer: pl.Trainer, module: DetectorModule, data: WaymoDataModule
 ) -> dict[str, float]:
-    """Evaluate a module on the whole validation set.
+    """Evaluate a module on the whole test split, or without one on the whole validation set.
 
     Returns:
-        the detection metric by name, without the ``val/`` prefix.
+        the detection metric by name, without the ``test/`` or ``val/`` prefix.
     """
-    (logged,) = trainer.validate(module, data, verbose=False)
+    tests = getattr(data, "test", None) is not None
+    run, prefix = (trainer.test, "test/") if tests else (trainer.validate, "val/")
+    (logged,) = run(module, data, verbose=False)
     return {
-        name.removeprefix("val/"): float(value)
+        name.removeprefix(prefix): float(value)
         for name, value in logged.items()
-        if name.startswith("val/")
+        if name.startswith(prefix)
     }
 
 
@@ -205,12 +228,24 @@ def _set_aside_curves(folder: Path) -> None:
         log.rename(folder / f"metrics.{parts + 1}.csv")
 
 
-def _latency(trainer: pl.Trainer, detector: Detector, data: WaymoDataModule, repeats: int) -> float:
-    """Time one validation frame on the device that trained."""
+def _costs(
+    config: DictConfig, trainer: pl.Trainer, detector: Detector, data: WaymoDataModule
+) -> tuple[int | None, float]:
+    """Count and time one validation frame on the device that trained.
+
+    Returns:
+        multiply-accumulates, None for an empty frame and for compiled parts, whose modules cannot
+        be watched; and milliseconds. Without repeats nothing is run: None and NaN.
+    """
+    repeats = config.report.latency_repeats
+    if repeats < 1:
+        return None, math.nan
     batch: PointBatch = next(iter(data.val_dataloader()))
     frame = PointBatch.from_points([batch.points_of(0)])
     detector.to(trainer.strategy.root_device)
     try:
-        return measure_latency(detector, frame, repeats=repeats)
+        counts = len(frame.points) > 0 and not config.optimizer.compile
+        macs = profile(detector, frame, repeats=0, memory=False).macs if counts else None
+        return macs, measure_latency(detector, frame, repeats=repeats)
     finally:
         detector.to("cpu")

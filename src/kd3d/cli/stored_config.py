@@ -1,12 +1,12 @@
 """The configuration that a run's folder keeps, and what may differ when the run goes on."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from kd3d.errors import ConfigError
+from kd3d.study.settings import differing as differing_settings
 
 __all__ = ["FREE", "check_same", "config_text", "differing", "is_free"]
 
@@ -42,12 +42,7 @@ def differing(first: DictConfig, second: DictConfig) -> dict[str, tuple[Any, Any
     Returns:
         dotted key: both values, where they differ; None for a key that one lacks.
     """
-    one, two = (dict(_leaves(_plain(config))) for config in (first, second))
-    return {
-        key: (one.get(key), two.get(key))
-        for key in {**one, **two}
-        if one.get(key) != two.get(key) or (key in one) != (key in two)
-    }
+    return differing_settings(_plain(first), _plain(second))
 
 
 def is_free(key: str) -> bool:
@@ -78,11 +73,3 @@ def check_same(stored: DictConfig, wanted: DictConfig, folder: Path) -> None:
 def _plain(config: DictConfig) -> dict[str, Any]:
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     return {key: value for key, value in plain.items() if key not in _OF_THE_COMMAND}
-
-
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any YAML
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from kd3d.cli.job_names import digest
+from kd3d.cli.stored_config import is_free
 from kd3d.detectors import Detector
 from kd3d.errors import TeacherError
 
@@ -45,8 +46,12 @@ def load_teacher(config: DictConfig) -> Detector:
 
 
 def teacher_config(config: DictConfig) -> DictConfig:
-    """Give the configuration that the teacher itself is trained with."""
+    """Give the configuration that the teacher itself is trained with, all of it.
+
+    What ``optimizer`` freezes, and rates of its own parts, are the student's.
+    """
     own = config.copy()
+    own.optimizer.freeze, own.optimizer.rates = [], None
     own.seed = config.teacher.seed
     own.trainer.max_steps = config.teacher.max_steps
     return own
@@ -60,10 +65,16 @@ def teacher_folder(config: DictConfig) -> Path:
         "simulate": config.simulate,
         "optimizer": config.optimizer,
         "trainer": config.trainer,
+        "weights": config.run.weights,
+        "callbacks": config.callbacks,
     }
     resolved = {
-        key: OmegaConf.to_container(node, resolve=True) if node is not None else None
+        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, node in parts.items()
+    }
+    callbacks = cast(dict[str, Any], resolved["callbacks"] or {})
+    resolved["callbacks"] = {
+        name: node for name, node in callbacks.items() if node and not is_free(f"callbacks.{name}")
     }
     data = cast(dict[str, Any], resolved["data"])
     resolved["data"] = {key: value for key, value in data.items() if key not in _NEUTRAL}

@@ -41,8 +41,9 @@ def train(config: DictConfig) -> float:
             "cannot be combined with options that begin with a dash.",
             where=f"resume={config.resume}",
         )
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    return _run(config, folder, " ".join(["kd3d-train", *sys.argv[1:]]))
+    job = HydraConfig.get()
+    command = " ".join(["kd3d-train", *sys.argv[1:]])
+    return _run(config, Path(job.runtime.output_dir), command, job.overrides.task)
 
 
 def go_on(words: Sequence[str]) -> float:
@@ -58,15 +59,18 @@ def go_on(words: Sequence[str]) -> float:
     sys.argv = [os.path.abspath(sys.argv[0]), f"resume={folder}", *others]  # noqa: PTH100 - a link stays
     if found.started_in.is_dir():
         os.chdir(found.started_in)
-    return _run(found.config, folder, found.command)
+    return _run(found.config, folder, found.command, found.words)
 
 
-def _run(config: DictConfig, folder: Path, command: str) -> float:
+def _run(config: DictConfig, folder: Path, command: str, words: Sequence[str]) -> float:
     from kd3d.cli.pipeline import run
+    from kd3d.cli.study import run_study
 
     quieten()
     # logger=mlflow keeps its files in the run's folder, which recent releases must be told twice
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    if config.study is not None:
+        return run_study(config, folder, command, words)
     return run(config, folder, command)
 
 

@@ -1,7 +1,6 @@
 """``kd3d-train`` with a study: rows x seeds of runs, kept as they come, and a report."""
 
 import datetime
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,11 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from kd3d.cli.data_simulate import simulate_records
 from kd3d.cli.environment import describe_machine
 from kd3d.cli.folders import require_root
 from kd3d.cli.run_lock import alone_in
 from kd3d.cli.study_configs import row_config, settings_of, teacher_run_config, with_teacher
+from kd3d.cli.study_data import make_data
 from kd3d.cli.study_runs import PlannedRun, collect, keep_teacher, run_here, teacher_file
 from kd3d.cli.study_teachers import take_over_teachers
 from kd3d.errors import ConfigError, OutputError
@@ -105,7 +104,7 @@ def run_study(config: DictConfig, folder: Path, command: str, words: Sequence[st
     try:
         with alone_in(folder):
             if not study.options.report_only:
-                study.dataset = _make_data(config)
+                study.dataset = make_data(config)
                 _take_over(study, study.dataset)
             study.runs = read_runs(study.options.results)
             _check(study)
@@ -157,23 +156,6 @@ def _read_options(node: dict[str, Any]) -> _Options:
         only=node.pop("only", None),
         report_only=bool(node.pop("report_only", False)),
     )
-
-
-def _make_data(config: DictConfig) -> str:
-    """Simulate what is missing of the data, check it, and give its fingerprint."""
-    root = str(config.data.root)
-    if config.simulate is not None:
-        arguments = cast(dict[str, Any], OmegaConf.to_container(config.simulate, resolve=True))
-        simulate_records({"out": root, **arguments})
-    if (Path(root) / "simulation.json").is_file():
-        from kd3d.simulate import verify_dataset
-
-        return verify_dataset(root).fingerprint
-    files = sorted(path for path in Path(root).rglob("*") if path.is_file())
-    if not files:
-        return root  # an address
-    names = "\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
-    return f"files-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
 
 
 def _take_over(study: _Study, dataset: str) -> None:

@@ -69,7 +69,8 @@ def fit(student, *callbacks):
 
 def test_every_detector_teaches_and_learns():
     teachers, students = (set(side) for side in zip(*PAIRS, strict=True))
-    assert teachers == students == set(list_detectors())
+    centers = {name for name in list_detectors() if name.startswith("cp_")}
+    assert teachers == students == centers  # anchor heads: test_distill_anchor.py
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="->".join)

@@ -115,6 +115,9 @@ def test_nothing_runs_on_when_a_result_cannot_be_kept(tmp_path, console):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_stops_the_children_first(number, tmp_path, console):
+    # a background job of a shell starts with SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt():
         until = time.monotonic() + 30
         while time.monotonic() < until:
@@ -129,6 +132,7 @@ def test_an_interruption_stops_the_children_first(number, tmp_path, console):
     with pytest.raises(kind):
         run_jobs([job("long", WAIT)], processes=1, on_success=lambda one: None, console=console)
     watcher.join()
+    signal.signal(signal.SIGINT, before)
     assert not alive(int((tmp_path / "pid").read_text()))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

@@ -119,7 +119,7 @@ def draw_gaussians(
     left, right = (columns - radii).clamp(min=0), (columns + radii).clamp(max=shape[2] - 1)
     across = (right - left + 1).clamp(min=0)
     cells = across * (bottom - top + 1).clamp(min=0)
-    if usual_radius is None or planes.device.type == "cpu" or not len(cells):
+    if usual_radius is None or _may_ask(planes.device) or not len(cells):
         owner = torch.repeat_interleave(cells)  # how many there are has to be known on the host
     else:
         owner = owners_within(cells, len(cells) * (2 * usual_radius + 1) ** 2 + shape[1] * shape[2])
@@ -152,3 +152,8 @@ def owners_within(counts: Tensor, capacity: int) -> Tensor:
     torch._assert_async(ends[-1] <= capacity, "more cells of heat than usual_radius allows for")
     places = torch.arange(capacity, device=counts.device)
     return torch.searchsorted(ends, places, right=True).clamp(max=len(counts) - 1)
+
+
+def _may_ask(device: torch.device) -> bool:
+    """Whether a number on the device is known on the host without waiting."""
+    return device.type == "cpu"

@@ -109,3 +109,30 @@ def test_world_travels_with_the_batch():
     assert PointBatch.from_points(points).world is None
     with pytest.raises(InputError, match=r"1 matrices of shapes \[\(3, 3\)\] for 2 frames"):
         PointBatch.from_points(points, world=[torch.eye(3)])
+
+
+class OneFrame(torch.utils.data.Dataset):
+    """A frame per number, with as many points as the number says."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, number):
+        return torch.full((number, 5), float(number))
+
+
+def collate_and_tell(frames):
+    batch = PointBatch.from_points(frames)
+    return batch, batch.points.is_shared() and batch.batch_index.is_shared()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_worker_joins_points_where_they_are_handed_over(workers):
+    loader = torch.utils.data.DataLoader(
+        OneFrame(), batch_size=4, num_workers=workers, collate_fn=collate_and_tell
+    )
+    ((batch, shared),) = loader
+    assert shared == bool(workers)
+    assert batch.batch_index.tolist() == [1, 2, 2, 3, 3, 3]
+    assert batch.points[:, 0].tolist() == [1, 2, 2, 3, 3, 3]
+    assert batch.points.shape == (6, 5)

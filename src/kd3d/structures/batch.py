@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kd3d.errors import InputError
+from kd3d.structures.joining import join, number_rows
 from kd3d.structures.moving import Movable
 
 __all__ = ["PointBatch", "TargetBoxes"]
@@ -104,12 +105,9 @@ class PointBatch(Movable):
             difficulty = [torch.zeros_like(frame) for frame in labels]
         _check_frames(points, boxes, (labels, num_points, difficulty), ids)
         _check_world(points, world)
-        counts = torch.tensor([len(cloud) for cloud in points])
-        device = points[0].device
-        index = torch.repeat_interleave(torch.arange(len(points)), counts).to(device)
         return cls(
-            points=torch.cat(list(points)),
-            batch_index=index,
+            points=join(points),
+            batch_index=number_rows(points),
             boxes=_pad(boxes, 0),
             labels=_pad(labels, -1),
             num_points=_pad(num_points, -1),

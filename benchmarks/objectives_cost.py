@@ -20,13 +20,20 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from kd3d import PointBatch
+from kd3d import PointBatch, RegressionKD
 from kd3d.distill import BatchView, Objective, Outputs, StepContext, Teacher
 from kd3d.distill.taps import Taps
 from kd3d.profiling.memory import measure_peak
 
 MOST = 0.05
 SETTINGS = Path(__file__).parents[1] / "conf" / "kd"
+#: Further kinds of an objective, by file: an option and its values.
+KINDS = {
+    "pp_logit": ("pivots", ("foreground", "confidence", "rank")),
+    "mimic": ("rois", ("teacher", "student")),
+    "fg": ("mask", ("soft",)),
+    "label": ("select_by", ("iou",)),
+}
 
 
 def main() -> None:
@@ -144,8 +151,8 @@ class Bench:
 
 
 def listed(only: list[str]) -> Iterator[tuple[str, Objective]]:
-    """Build every objective that the settings name, each kind and its options once."""
-    seen: list[dict[str, object]] = []
+    """Build every objective that the settings name, and their kinds; each setting once."""
+    seen: list[object] = []
     for path in sorted(SETTINGS.glob("*.yaml")):
         if only and path.stem not in only:
             continue
@@ -153,12 +160,17 @@ def listed(only: list[str]) -> Iterator[tuple[str, Objective]]:
         for name, node in objectives.items():
             if node is None or str(node["_target_"]).startswith("kd3d.Anchor"):
                 continue  # switched off, or of heads that these networks do not have
-            if node.get("space") == "code":
-                node.space = "metres"  # raw channels compare on equal grids only
-            plain = OmegaConf.to_container(node)
-            if plain not in seen:
-                seen.append(plain)
-                yield f"{path.stem}: {name}", instantiate(node)
+            option, kinds = KINDS.get(path.stem, ("", ()))
+            for kind in (None, *kinds):
+                if kind is not None:
+                    node[option] = kind
+                plain = OmegaConf.to_container(node)
+                if plain not in seen:
+                    seen.append(plain)
+                    named = f"{path.stem}: {name}" + (f", {kind}" if kind else "")
+                    yield named, instantiate(node)
+    if not only:
+        yield "regression", RegressionKD(0.2)  # off in the settings of pillars
 
 
 def mib(size: int) -> str:

@@ -53,11 +53,32 @@ def test_rows_may_have_seeds_and_steps_of_their_own():
         ("comparisons", [{"row": "kdd", "base": "plain"}], "there is no 'kdd'.*Did you mean kd"),
         ("comparisons", [{"row": "kd"}], "lacks its 'base'"),
         ("surprise", 1, "surprise is no option of a study"),
+        ("order", "shortest", r"study\.order: 'shortest' is no order of runs.*longest, rows"),
     ],
 )
 def test_what_cannot_work_is_refused(path, value, told):
     with pytest.raises(ConfigError, match=told):
         read_plan(changed(path, value))
+
+
+def test_questions_of_a_group_share_a_table():
+    one = {"row": "kd", "base": "plain", "title": "distilled", "group": "A to B"}
+    two = {"row": "long", "base": "plain", "title": "longer", "group": "A to B"}
+    found = plan(comparisons=[one, {"row": "kd", "base": "long"}, two], order="rows")
+    assert {title: [q.row for q in of] for title, of in found.groups.items()} == {
+        "A to B": ["kd", "long"]
+    }
+    assert [question.name for question in found.comparisons] == [
+        *("A to B, distilled", "kd - long", "A to B, longer")
+    ]
+    assert (found.order, plan().order) == ("rows", "longest")
+    assert plan().groups == {}
+
+
+def test_a_teacher_may_be_a_file_of_another_study():
+    found = read_plan(changed("teachers.teacher.file", "other/teachers/t.ckpt"))
+    assert found.teachers[0].file == "other/teachers/t.ckpt"
+    assert plan().teachers[0].file is None
 
 
 def test_with_two_teachers_a_row_has_to_say_which():

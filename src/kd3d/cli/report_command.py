@@ -102,7 +102,7 @@ def _report(paths: Sequence[Path], options: ReportOptions, command: str) -> None
     from kd3d.study.method_tables import lines_csv
 
     reported = read_reported(paths)
-    check_comparable(reported.evaluated, options.metric)
+    check_comparable(reported, options.metric)
     out = Path(options.out)
     pictures = save_gain_bars(reported.groups, options.metric, out)
     links = {title: path.name for title, path in pictures.items()}
@@ -124,7 +124,7 @@ def _render(reported: "Reported", metric: str, pictures: dict[str, str], command
         "# Methods compared",
         f"```\n{command}\n```",
         f"AP and APH in percent on the {first.split} split of {first.dataset}: mean and standard "
-        "deviation\nover the seeds.",
+        "deviation over the seeds.",
         *method_sections(reported.groups, metric, pictures),
         *_list("Missing runs", reported.missing),
         *_list("Failed runs", reported.failed),

@@ -1,8 +1,8 @@
 """May these runs stand in one report?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from kd3d.cli.reported_runs import Evaluated
+from kd3d.cli.reported_runs import Evaluated, Reported
 from kd3d.errors import DatasetError, InputError, OutputError
 from kd3d.study.compared import metric_names
 from kd3d.study.settings import value_at
@@ -21,25 +21,27 @@ _OPTIONS = (
 _SEPARATELY = "Report them separately."
 
 
-def check_comparable(evaluated: Sequence[Evaluated], metric: str) -> None:
-    """Make sure that all runs were measured alike.
+def check_comparable(reported: Reported, metric: str) -> None:
+    """Make sure that there are runs, and that all were measured alike.
 
     Args:
-        evaluated: all runs of a report.
+        reported: what was read.
         metric: that gains are computed of.
 
     Raises:
-        OutputError: if there is no run.
+        OutputError: if no student is there.
         DatasetError: if they had different data.
         InputError: if they differ in split, classes, metrics or options of the metric, or one lacks
             the metric.
     """
-    if not evaluated:
+    if not any(group.runs for group in reported.groups):
+        stopped = f" Stopped: {'; '.join(reported.failed)}." if reported.failed else ""
         raise OutputError(
-            "there is no finished run in what was named.",
-            where="RUNS",
+            f"there is no finished student in what was named.{stopped}",
+            where=", ".join(map(str, reported.sources)),
             hint="Let the command that began them go on: kd3d-train resume=FOLDER.",
         )
+    evaluated = reported.evaluated
     first = evaluated[0]
     for one in evaluated:
         if one.run.dataset != first.run.dataset:

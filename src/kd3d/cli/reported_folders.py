@@ -98,7 +98,7 @@ def read_stages(folder: Path) -> list[ReportedStage]:
                 folder=folder,
                 result=result,
                 seed=int(config.teacher.seed if stage == "teacher" else config.seed),
-                method=choices.get("kd") or "+".join(config.kd.objectives) if distilled else "none",
+                method=_method(config, choices) if distilled else "none",
                 teacher=str(config.teacher.name) if taught else "",
                 settings=settings_of(own),
                 root=root,
@@ -117,6 +117,11 @@ def _descend(folder: Path, depth: int) -> Iterator[Path]:
     elif depth:
         for below in sorted(path for path in folder.iterdir() if path.is_dir()):
             yield from _descend(below, depth - 1)
+
+
+def _method(config: DictConfig, choices: Mapping[str, str]) -> str:
+    """Name the choice of the group ``kd``, or where it is not kept what is distilled."""
+    return choices.get("kd") or "+".join(key for key, of in config.kd.objectives.items() if of)
 
 
 def _results(folder: Path) -> list[RunResult]:

@@ -97,7 +97,9 @@ def _add_study(reported: Reported, folder: Path) -> None:
     summary = Summary(plan, runs)
     names = {f"{run.row} seed {run.seed}" for run in runs}
     failures = [one for one in read_failures(folder) if one.name not in names]
-    reported.groups += groups_of(summary)
+    for group in groups_of(summary):
+        title = _own_title(group.title, str(folder), reported.groups)
+        reported.groups.append(replace(group, title=title))
     counted = [run for name in plan.titles for run in summary.of(name)]
     for run in counted:
         settings = read_settings(folder, run.settings)
@@ -120,9 +122,10 @@ def _add_runs(reported: Reported, stages: Sequence[ReportedStage]) -> None:
     by_network: dict[tuple[str, int], list[ReportedStage]] = {}
     for one in students:
         by_network.setdefault((one.result.detector, one.result.parameters), []).append(one)
-    for (detector, _), members in by_network.items():
+    for (detector, parameters), members in by_network.items():
         teachers = sorted({one.teacher for one in members if one.teacher})
         title = f"{' or '.join(teachers)} to {detector}" if teachers else detector
+        title = _own_title(title, f"{parameters:,} parameters", reported.groups)
         folders = {one.folder for one in members}
         taught = [one for one in stages if one.result.role == "teacher" and one.folder in folders]
         lines = _lines(members, runs)
@@ -133,6 +136,11 @@ def _add_runs(reported: Reported, stages: Sequence[ReportedStage]) -> None:
             lacking = sorted(set(seeds) - {run.seed for run in line.runs})
             if lacking:
                 reported.missing.append(f"{title}, {_seeds(line.title, lacking)}")
+
+
+def _own_title(title: str, more: str, others: Sequence[ComparedGroup]) -> str:
+    """Tell a table from an earlier one of the same title."""
+    return f"{title} ({more})" if title in {group.title for group in others} else title
 
 
 def _lines(members: Sequence[ReportedStage], runs: Mapping[int, StudyRun]) -> list[Line]:
@@ -174,8 +182,12 @@ def _changes(alike: Sequence[ReportedStage]) -> list[str]:
     found = []
     for one in alike:
         values = {key: value_at(one.settings, key) for key in keys}
-        found.append("".join(f", {key.split('.')[-1]}={value}" for key, value in values.items()))
+        found.append("".join(f", {_short(key)}={value}" for key, value in values.items()))
     return found
+
+
+def _short(key: str) -> str:
+    return ".".join(key.split(".")[-2:])
 
 
 def _base(

@@ -54,11 +54,13 @@ def _save_bars(path: Path, group: ComparedGroup, lines: Sequence[Line], metric: 
     axes = figure.subplots()
     for place, line in enumerate(lines):
         _draw_bar(axes, place, group, line, metric)
-    axes.set_yticks(range(len(lines)), [line.title for line in lines])
+    several = len({line.base for line in lines}) > 1
+    labels = [f"{line.title}\nover {line.base}" if several else line.title for line in lines]
+    axes.set_yticks(range(len(lines)), labels)
     axes.invert_yaxis()
     axes.axvline(0.0, color=INK, linewidth=0.8)
-    bases = dict.fromkeys(line.base or "" for line in lines)
-    axes.set_xlabel(f"{level} m{kind}, points over {' or '.join(bases)}", color=INK, fontsize=8.5)
+    over = "" if several else f" over {lines[0].base}"
+    axes.set_xlabel(f"{level} m{kind}, points{over}", color=INK, fontsize=8.5)
     axes.set_title(group.title, loc="left", fontsize=11, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GUIDE)

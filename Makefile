@@ -7,7 +7,7 @@ OFFICIAL_VENV := .venv-official
 OFFICIAL_STAMP := $(OFFICIAL_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench cost-table data-card student-study gain-study method-study official-env parity clean
+.PHONY: help install demo test lint format bench cost-table data-card student-study gain-study weight-study method-study official-env parity clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ student-study: install ## train students of other widths, depths and cells (resu
 
 gain-study: install ## run or go on with docs/gain-study.md: rows of runs over paired seeds (CPU, under 2.5 hours)
 	$(BIN)/kd3d-train experiment=gain_study
+
+weight-study: install ## run or go on with docs/weight-study.md: three weights for every method (CPU, about 40 minutes)
+	$(BIN)/kd3d-train experiment=weight_study
 
 method-study: install ## run or go on with docs/methods.md: every method of distillation, pair by pair (CPU, under 5 hours)
 	$(BIN)/kd3d-train experiment=method_study

@@ -52,7 +52,7 @@ weight-study: install ## run or go on with docs/weight-study.md: three weights f
 method-study: install ## run or go on with docs/methods.md: every method of distillation, pair by pair (CPU, under 5 hours)
 	$(BIN)/kd3d-train experiment=method_study
 
-cost-table: install ## profile the eight networks and write docs/cost.md
+cost-table: install ## profile all networks and write docs/cost.md
 	$(BIN)/python docs/make_cost_table.py
 
 data-card: install ## make kd3d-sim-small if it is not there, and write its data card into docs/simulated-benchmark.md

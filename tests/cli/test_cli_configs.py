@@ -63,12 +63,20 @@ def test_every_detector_fits_the_small_scales_at_a_quarter_of_its_width(name, sc
 
 
 def test_student_and_teacher_offer_every_detector():
-    assert names("student") == names("detector")
+    assert set(names("student")) - set(names("detector")) == {"second_half"}
     assert names("teacher") == names("detector")
 
 
-def test_every_detector_has_a_file_and_a_quarter_of_its_width():
-    assert names("detector") == names("width/quarter") == list_detectors()
+def test_every_detector_has_a_file_and_every_student_a_quarter_of_its_width():
+    assert names("detector") == list_detectors()
+    assert names("width/quarter") == names("student")
+
+
+@pytest.mark.parametrize(("scale", "share"), [("full", 1.0), ("small", 0.25)])
+def test_half_of_second_is_half_as_wide_as_its_teacher_at_every_scale(scale, share):
+    config = composed("experiment=second_kd", f"scale={scale}", "data.root=somewhere")
+    assert config.teacher.width == {"backbone_3d": share, "backbone_2d": share}
+    assert config.student.width == {"backbone_3d": share / 2, "backbone_2d": share / 2}
 
 
 @pytest.mark.parametrize("name", names("detector"))

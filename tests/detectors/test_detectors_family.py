@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import kd3d.conf
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -73,6 +74,40 @@ def test_there_are_ten():
         "pointpillar",
         "second",
     ]
+
+
+def is_plain(value):
+    if isinstance(value, dict):
+        return all(type(key) is str and is_plain(one) for key, one in value.items())
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or type(value) in (int, float, str)
+
+
+@every
+def test_what_rebuilds_a_detector_is_plain_whatever_it_was_given(name):
+    half = HALF.get(name, 6.4)
+    given = {
+        "point_cloud_range": np.array([-half, -half, -2, half, half, 4]),
+        "classes": OmegaConf.create(["Vehicle", "Pedestrian"]),
+        "max_points": np.int64(7),
+        "score_threshold": np.float64(0.25),
+        "nms": "per_class",
+        "nms_threshold": OmegaConf.create([0.7, 0.5]),
+    }
+    described = tiny(name, **given)
+    arguments = described.spec()["arguments"]
+    assert is_plain(arguments), arguments
+    assert {argument: arguments[argument] for argument in given} == {
+        "point_cloud_range": (-half, -half, -2.0, half, half, 4.0),
+        "classes": ("Vehicle", "Pedestrian"),
+        "max_points": 7,
+        "score_threshold": 0.25,
+        "nms": "per_class",
+        "nms_threshold": (0.7, 0.5),
+    }
+    again = create_detector(name, **arguments)
+    assert again.spec() == described.spec()
 
 
 @every

@@ -1,6 +1,5 @@
 """What the detectors with an anchor head share."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,17 +15,10 @@ from kd3d.detectors.anchor_losses import (
 from kd3d.detectors.anchor_targets import assign_anchor_targets
 from kd3d.detectors.anchors import HEADINGS, lay_anchors, plain_anchors
 from kd3d.detectors.bev_backbone import BEVBackbone
-from kd3d.detectors.decode import (
-    MAX_BEFORE_NMS,
-    MAX_CANDIDATES,
-    Suppression,
-    Threshold,
-    check_suppression,
-    suppress,
-)
-from kd3d.detectors.detector import Detector
+from kd3d.detectors.bev_detector import BEVDetector
+from kd3d.detectors.decode import MAX_BEFORE_NMS, MAX_CANDIDATES, suppress
 from kd3d.geometry.residuals import decode_boxes
-from kd3d.structures import AnchorMaps, AnchorTargets, Detections, PointBatch
+from kd3d.structures import AnchorMaps, AnchorTargets, Detections
 
 __all__ = ["AnchorDetector"]
 
@@ -34,7 +26,7 @@ BOX_LOSS_WEIGHT = 2.0
 DIRECTION_LOSS_WEIGHT = 0.2
 
 
-class AnchorDetector(Detector):
+class AnchorDetector(BEVDetector):
     """A detector that scores and refines anchors: boxes of usual sizes at every cell.
 
     A subclass sets `backbone_2d`, encodes the points, and calls `add_head`.
@@ -42,10 +34,7 @@ class AnchorDetector(Detector):
     Args:
         anchors: per class name size, bottom, matched and unmatched, see
             `kd3d.detectors.anchors.AnchorClass`.
-        score_threshold: a detection scores higher than this.
-        nms: which detections suppress each other, see `kd3d.detectors.decode.Suppression`.
-        nms_threshold: overlap (or distance) at which the lower of two detections goes.
-        detector: arguments of `Detector`.
+        detector: further arguments of `BEVDetector`.
     """
 
     backbone_2d: BEVBackbone
@@ -56,38 +45,17 @@ class AnchorDetector(Detector):
         self,
         *,
         anchors: Mapping[str, Mapping[str, Any]],
-        score_threshold: float,
-        nms: Suppression,
-        nms_threshold: Threshold,
         **detector: Any,  # noqa: ANN401 - handed on as they are
     ) -> None:
         super().__init__(**detector)
         self.anchor_classes = plain_anchors(anchors, self.classes)
         laid = lay_anchors(self.anchor_classes, self.grid).flatten(0, 2)
         self.register_buffer("anchors", laid, persistent=False)
-        self.score_threshold = score_threshold
-        check_suppression(nms, nms_threshold, len(self.classes))
-        self.nms: Suppression = nms
-        self.nms_threshold = nms_threshold
 
     def add_head(self) -> None:
         """Add the head behind `backbone_2d`."""
         per_cell = len(self.classes) * len(HEADINGS)
         self.dense_head = AnchorHead(self.backbone_2d.out_channels, len(self.classes), per_cell)
-
-    @abstractmethod
-    def encode(self, points: Tensor, batch_index: Tensor, num_frames: int) -> Tensor:
-        """Turn points into a bird's-eye-view map ``[B, C, H, W]`` for the 2D backbone."""
-
-    def forward(self, batch: PointBatch) -> AnchorMaps:
-        """Compute the head's raw maps.
-
-        Raises:
-            InputError: if points are not finite or have too few features.
-        """
-        features = self.encode(self.read_points(batch), batch.batch_index, len(batch))
-        maps: AnchorMaps = self.dense_head(self.backbone_2d(features), self.grid)
-        return maps
 
     def assign_targets(
         self,

@@ -1,8 +1,10 @@
 """What the detectors' arguments must be, said once and in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import inf
+from numbers import Integral
+from typing import Any
 
 from kd3d.errors import ConfigError
 from kd3d.geometry.grid import BEVGrid
@@ -16,7 +18,7 @@ __all__ = [
     "plain_depth",
     "plain_numbers",
     "plain_sizes",
-    "plain_threshold",
+    "plain_value",
     "scale_channels",
 ]
 
@@ -32,11 +34,17 @@ def plain_numbers(values: Sequence[float], count: int, where: str) -> tuple[floa
     return tuple(float(value) for value in values)
 
 
-def plain_threshold(values: float | Sequence[float]) -> float | tuple[float, ...]:
-    """Give one float, or a tuple of them."""
-    if isinstance(values, float | int):
-        return float(values)
-    return tuple(float(value) for value in values)
+def plain_value(value: Any) -> Any:  # noqa: ANN401 - any argument
+    """Give the same value in plain Python types, mappings as dictionaries, sequences as tuples."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(one) for key, one in value.items()}
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Iterable):
+        return tuple(plain_value(one) for one in value)
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def plain_sizes(values: Sequence[float], count: int, where: str) -> tuple[float, ...]:
@@ -187,7 +195,7 @@ def count_layers(
     return count
 
 
-def limit_around(bounds: tuple[float, ...], usual: tuple[float, ...]) -> tuple[float, ...]:
+def limit_around(bounds: Sequence[float], usual: Sequence[float]) -> tuple[float, ...]:
     """Give the usual limit (x, y, z, x, y, z) of centres, widened where the range is larger."""
     lower = map(min, usual[:3], bounds[:3])
     upper = map(max, usual[3:], bounds[3:])

@@ -1,75 +1,42 @@
-"""CenterPoint: an encoder of points, a 2D backbone and a center head."""
+"""What the detectors with a center head share."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from kd3d.detectors.bev_backbone import BEVBackbone
+from kd3d.detectors.bev_detector import BEVDetector
 from kd3d.detectors.center_head import CenterHead
-from kd3d.detectors.decode import (
-    Suppression,
-    Threshold,
-    center_candidates,
-    check_suppression,
-    decode_centers,
-)
-from kd3d.detectors.detector import Detector
+from kd3d.detectors.decode import center_candidates, decode_centers
 from kd3d.detectors.losses import center_box_loss, center_focal_loss
 from kd3d.detectors.targets import assign_center_targets
-from kd3d.structures import CenterTargets, Detections, HeadMaps, PointBatch
+from kd3d.structures import CenterTargets, Detections, HeadMaps
 
 __all__ = ["CenterPoint"]
 
 BOX_LOSS_WEIGHT = 2.0
 
 
-class CenterPoint(Detector):
-    """What the detectors with a center head share.
+class CenterPoint(BEVDetector):
+    """A detector that finds the centres of objects in heatmaps, and reads their boxes there.
 
     A subclass sets `backbone_2d` and `dense_head`, and encodes the points.
 
     Args:
         center_limit: (x, y, z, x, y, z) limits of a detected centre in metres, inclusive.
-        score_threshold: a detection scores higher than this.
-        nms: which detections suppress each other, see `kd3d.detectors.decode.Suppression`.
-        nms_threshold: overlap (or distance) at which the lower of two detections goes.
-        detector: arguments of `Detector`.
+        detector: further arguments of `BEVDetector`.
     """
 
-    backbone_2d: BEVBackbone
     dense_head: CenterHead
 
     def __init__(
         self,
         *,
         center_limit: Sequence[float],
-        score_threshold: float,
-        nms: Suppression,
-        nms_threshold: Threshold,
         **detector: Any,  # noqa: ANN401 - handed on as they are
     ) -> None:
         super().__init__(**detector)
         self.center_limit = tuple(center_limit)
-        self.score_threshold = score_threshold
-        check_suppression(nms, nms_threshold, len(self.classes))
-        self.nms: Suppression = nms
-        self.nms_threshold = nms_threshold
-
-    @abstractmethod
-    def encode(self, points: Tensor, batch_index: Tensor, num_frames: int) -> Tensor:
-        """Turn points into a bird's-eye-view map ``[B, C, H, W]`` for the 2D backbone."""
-
-    def forward(self, batch: PointBatch) -> HeadMaps:
-        """Compute the head's raw maps.
-
-        Raises:
-            InputError: if points are not finite or have too few features.
-        """
-        features = self.encode(self.read_points(batch), batch.batch_index, len(batch))
-        maps: HeadMaps = self.dense_head(self.backbone_2d(features), self.grid)
-        return maps
 
     def assign_targets(
         self,

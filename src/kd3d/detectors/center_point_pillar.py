@@ -2,39 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor, nn
-
 from kd3d.detectors.arguments import (
     complete_width,
-    divisible_grid,
     limit_around,
     plain_branches,
-    plain_depth,
     plain_numbers,
-    plain_sizes,
-    plain_threshold,
     scale_channels,
 )
-from kd3d.detectors.bev_backbone import BEVBackbone
 from kd3d.detectors.center_head import BOX_BRANCHES, CenterHead
 from kd3d.detectors.center_point import CenterPoint
 from kd3d.detectors.decode import Suppression, Threshold
-from kd3d.detectors.pillar_encoder import PillarEncoder, scatter_pillars
-from kd3d.detectors.voxelize import Voxelizer
+from kd3d.detectors.pillar_detector import PillarDetector
 
 __all__ = ["CenterPointPillar"]
 
 PARTS = ("encoder", "backbone_2d", "head")
-ENCODER_FILTERS = (64, 64)
-BLOCK_FILTERS = (64, 128, 256)
-BLOCK_STRIDES = (1, 2, 2)
-BRANCH_FILTERS = (128, 128, 128)
-BRANCH_STRIDES = (1, 2, 4)
 HEAD_CHANNELS = 64
 CENTER_LIMIT = (-80.0, -80.0, -10.0, 80.0, 80.0, 10.0)
 
 
-class CenterPointPillar(CenterPoint):
+class CenterPointPillar(PillarDetector, CenterPoint):
     """CenterPoint on pillars (CP-Pillar).
 
     Args:
@@ -84,59 +71,26 @@ class CenterPointPillar(CenterPoint):
         nms_threshold: Threshold = 0.7,
         name: str = "cp_pillar",
     ) -> None:
-        bounds = plain_numbers(point_cloud_range, 6, "point_cloud_range")
-        cell = plain_sizes(cell_size, 2, "cell_size")
         factors = complete_width(width, PARTS)
-        layers = plain_depth(depth, len(BLOCK_FILTERS))
         branches = plain_branches(extra_branches, [*BOX_BRANCHES, "heatmap"])
         limit = None if center_limit is None else plain_numbers(center_limit, 6, "center_limit")
         super().__init__(
             name=name,
-            arguments={
-                "point_cloud_range": bounds,
-                "cell_size": cell,
-                "max_points": int(max_points),
-                "max_voxels": int(max_voxels),
-                "classes": tuple(str(one) for one in classes),
-                "point_features": int(point_features),
-                "intensity": str(intensity),
-                "width": factors,
-                "depth": layers,
-                "extra_branches": branches,
-                "norm_momentum": float(norm_momentum),
-                "center_limit": limit,
-                "score_threshold": float(score_threshold),
-                "nms": str(nms),
-                "nms_threshold": plain_threshold(nms_threshold),
-            },
+            arguments={"extra_branches": branches, "center_limit": limit},
+            point_cloud_range=point_cloud_range,
+            cell_size=cell_size,
+            max_points=max_points,
+            max_voxels=max_voxels,
             classes=classes,
-            point_cloud_range=bounds,
-            grid=divisible_grid(bounds, cell, divisor=max(BRANCH_STRIDES)),
             point_features=point_features,
             intensity=intensity,
-            center_limit=limit or limit_around(bounds, CENTER_LIMIT),
+            width=factors,
+            depth=depth,
+            norm_momentum=norm_momentum,
+            center_limit=limit or limit_around(point_cloud_range, CENTER_LIMIT),
             score_threshold=score_threshold,
             nms=nms,
             nms_threshold=nms_threshold,
         )
-        pillar = (*cell, bounds[5] - bounds[2])
-        encoder = scale_channels(ENCODER_FILTERS, factors["encoder"], "encoder", fewest=2)
-        blocks = scale_channels(BLOCK_FILTERS, factors["backbone_2d"], "backbone_2d")
-        upsampled = scale_channels(BRANCH_FILTERS, factors["backbone_2d"], "backbone_2d")
         (head,) = scale_channels((HEAD_CHANNELS,), factors["head"], "head")
-
-        self.voxelizer = Voxelizer(bounds, pillar, max_points, max_voxels)
-        self.vfe = PillarEncoder(point_features, encoder, pillar, bounds[:3], max_points)
-        self.backbone_2d = BEVBackbone(
-            encoder[-1], layers, BLOCK_STRIDES, blocks, BRANCH_STRIDES, upsampled
-        )
         self.dense_head = CenterHead(self.backbone_2d.out_channels, head, len(classes), branches)
-
-        for module in (*self.vfe.modules(), *self.backbone_2d.modules()):
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.momentum = norm_momentum
-
-    def encode(self, points: Tensor, batch_index: Tensor, num_frames: int) -> Tensor:
-        """Turn points into the map ``[B, C, H, W]`` of pillar features."""
-        pillars = self.voxelizer(points, batch_index, num_frames)
-        return scatter_pillars(self.vfe(pillars), pillars, self.grid.shape)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from kd3d.detectors.detector import Detector
-from kd3d.detectors.zoo import create_detector
+from kd3d.detectors.zoo import build_detector, create_detector, finds_by_name
 from kd3d.errors import CheckpointError
 from kd3d.files import whole_file
 
-__all__ = ["load_detector", "read_checkpoint", "save_detector"]
+__all__ = ["load_detector", "read_checkpoint", "restore_detector", "save_detector"]
 
 SPEC = "kd3d_detector"
 WEIGHTS = "state_dict"
@@ -60,6 +60,20 @@ def load_detector(path: str | Path, **changes: Any) -> Detector:  # noqa: ANN401
         CheckpointError: if the file is missing, damaged, unsafe, or holds no detector.
         ConfigError: if it describes a detector that this version cannot build.
     """
+    return restore_detector(None, path, changes)
+
+
+def restore_detector(
+    kind: type[Detector] | None, path: str | Path, changes: dict[str, Any]
+) -> Detector:
+    """Rebuild a detector as `load_detector` does.
+
+    Args:
+        kind: a class of one's own, which builds it whatever name the file holds; for kd3d's
+            classes, and for None, that name says what is built.
+        path: the file.
+        changes: arguments that differ from the file's.
+    """
     content = read_checkpoint(path)
     spec, weights = content.get(SPEC), content.get(WEIGHTS)
     if (
@@ -77,7 +91,11 @@ def load_detector(path: str | Path, **changes: Any) -> Detector:  # noqa: ANN401
         for key, value in weights.items()
         if key.startswith(LIGHTNING_PREFIX)
     }
-    detector = create_detector(spec["name"], **{**spec["arguments"], **changes})
+    name, arguments = spec["name"], {**spec["arguments"], **changes}
+    if kind is None or finds_by_name(kind):
+        detector = create_detector(name, **arguments)
+    else:
+        detector = build_detector(kind, name, arguments)
     try:
         detector.load_state_dict(own or weights)
     except RuntimeError as error:

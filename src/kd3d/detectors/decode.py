@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kd3d.errors import ConfigError
 from kd3d.geometry.constants import constant
+from kd3d.geometry.grid import BEVGrid
 from kd3d.geometry.nms import nms_circle, nms_per_class, nms_rotated
 from kd3d.structures import Detections, HeadMaps
 
@@ -17,6 +18,8 @@ __all__ = [
     "center_candidates",
     "check_suppression",
     "decode_centers",
+    "decode_codes",
+    "read_codes",
     "suppress",
 ]
 
@@ -75,7 +78,7 @@ def center_candidates(
     """
     with torch.no_grad(), torch.autocast(maps.heatmap.device.type, enabled=False):
         scores, labels, cells = _highest_cells(maps.heatmap.float().sigmoid())
-        boxes = _boxes_at(maps, cells)
+        boxes = decode_codes(read_codes(maps, cells), cells, maps.grid)
         limit = constant(center_limit, boxes)
         inside = (boxes[..., :3] >= limit[:3]) & (boxes[..., :3] <= limit[3:])
         counts = inside.all(dim=-1) & (scores > score_threshold)
@@ -94,22 +97,46 @@ def _highest_cells(probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return scores, chosen // candidates, cells.flatten(1).gather(1, chosen)
 
 
-def _boxes_at(maps: HeadMaps, cells: Tensor) -> Tensor:
-    """Decode the boxes ``[B, K, 7 + extra]`` at given cells."""
+def read_codes(maps: HeadMaps, cells: Tensor) -> Tensor:
+    """Read what a center head says about a box at given cells.
 
-    def read(branch: Tensor) -> Tensor:
-        index = cells[:, None].expand(-1, branch.shape[1], -1)
-        return branch.flatten(2).gather(2, index).float().transpose(1, 2)
+    Args:
+        maps: a batch of raw maps.
+        cells: ``[B, K]`` int64, ``row * W + column``.
 
-    corner = torch.stack((cells % maps.grid.width, cells // maps.grid.width), dim=-1)
-    heading = read(maps.rot)
+    Returns:
+        ``[B, K, 8 + extra]`` float32, ordered as `CenterTargets.codes`; differentiable.
+    """
+    branches = (maps.center, maps.center_z, maps.dim, maps.rot, *maps.extra.values())
+    index = cells[:, None]
+    read = [
+        branch.flatten(2).gather(2, index.expand(-1, branch.shape[1], -1)).float()
+        for branch in branches
+    ]
+    return torch.cat(read, dim=1).transpose(1, 2)
+
+
+def decode_codes(codes: Tensor, cells: Tensor, grid: BEVGrid) -> Tensor:
+    """Turn the codes of boxes, predicted ones or those of `CenterTargets`, into boxes.
+
+    Args:
+        codes: ``[B, K, 8 + extra]`` float32: offset x, offset y (cells), z (metres), log length,
+            log width, log height, cos heading, sin heading, then extra branches.
+        cells: ``[B, K]`` int64, ``row * W + column``.
+        grid: the grid of the maps.
+
+    Returns:
+        ``[B, K, 7 + extra]`` float32 (x, y, z, length, width, height, heading), metres and radians,
+        then the columns of extra branches; differentiable.
+    """
+    corner = torch.stack((cells % grid.width, cells // grid.width), dim=-1)
     return torch.cat(
         (
-            maps.grid.to_metres(corner + read(maps.center)),
-            read(maps.center_z),
-            read(maps.dim).exp(),
-            torch.atan2(heading[..., 1:], heading[..., :1]),
-            *(read(branch) for branch in maps.extra.values()),
+            grid.to_metres(corner + codes[..., :2]),
+            codes[..., 2:3],
+            codes[..., 3:6].exp(),
+            torch.atan2(codes[..., 7:8], codes[..., 6:7]),
+            codes[..., 8:],
         ),
         dim=-1,
     )

@@ -32,7 +32,7 @@ class Detector(nn.Module, ABC):
     the treatment of the intensity travel in its checkpoint.
 
     Args:
-        name: a name of `list_detectors`.
+        name: what `create_detector` knows it by; a class of one's own has a name of its own.
         arguments: plain values that rebuild it, see `spec`.
         classes: names of the classes; class id k is ``classes[k]``.
         point_cloud_range: (x_min, y_min, z_min, x_max, y_max, z_max) in metres.
@@ -139,6 +139,9 @@ class Detector(nn.Module, ABC):
     def from_checkpoint(cls, path: str | Path, **changes: Any) -> "Detector":  # noqa: ANN401
         """Load a detector, with its weights, from a file of `save_detector` or a training run.
 
+        The file tells by name what it holds, see `create_detector`. Called on a class that is not
+        kd3d's, it is that class which is built, whatever the name.
+
         Args:
             path: the file.
             changes: arguments of `create_detector` that differ from the file's, such as the
@@ -147,9 +150,9 @@ class Detector(nn.Module, ABC):
         Raises:
             CheckpointError: if the file is missing, damaged, unsafe, or holds no detector.
         """
-        from kd3d.detectors.checkpoint import load_detector  # it builds detectors by name
+        from kd3d.detectors.checkpoint import restore_detector  # it builds detectors by name
 
-        return load_detector(path, **changes)
+        return restore_detector(cls, path, changes)
 
     def read_points(self, batch: PointBatch) -> Tensor:
         """Give the batch's points ``[N, point_features]`` as the network takes them, float32.

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from kd3d.detectors.decode import read_codes
 from kd3d.structures import CenterTargets, HeadMaps
 
 __all__ = ["center_box_loss", "center_focal_loss"]
@@ -40,16 +41,8 @@ def center_box_loss(maps: HeadMaps, targets: CenterTargets) -> Tensor:
     Returns:
         Scalar float32.
     """
-    branches = (maps.center, maps.center_z, maps.dim, maps.rot, *maps.extra.values())
     with torch.autocast(targets.codes.device.type, enabled=False):
-        index = targets.indices[:, None]
-        predicted = torch.cat(
-            [
-                branch.flatten(2).gather(2, index.expand(-1, branch.shape[1], -1)).float()
-                for branch in branches
-            ],
-            dim=1,
-        ).transpose(1, 2)
+        predicted = read_codes(maps, targets.indices)
         weight = targets.weight * targets.mask
         distance = (predicted - targets.codes).abs().sum(dim=-1)
         return (distance * weight).sum() / (weight > 0).sum().clamp(min=1)

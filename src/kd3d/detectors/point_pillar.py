@@ -3,37 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
-
 from kd3d.detectors.anchor_detector import AnchorDetector
 from kd3d.detectors.anchors import WAYMO_ANCHORS
-from kd3d.detectors.arguments import (
-    complete_width,
-    divisible_grid,
-    plain_depth,
-    plain_numbers,
-    plain_sizes,
-    plain_threshold,
-    scale_channels,
-)
-from kd3d.detectors.bev_backbone import BEVBackbone
-from kd3d.detectors.center_point_pillar import (
-    BLOCK_FILTERS,
-    BLOCK_STRIDES,
-    BRANCH_FILTERS,
-    BRANCH_STRIDES,
-    ENCODER_FILTERS,
-)
+from kd3d.detectors.arguments import complete_width
 from kd3d.detectors.decode import Suppression, Threshold
-from kd3d.detectors.pillar_encoder import PillarEncoder, scatter_pillars
-from kd3d.detectors.voxelize import Voxelizer
+from kd3d.detectors.pillar_detector import PillarDetector
 
 __all__ = ["PointPillar"]
 
 PARTS = ("encoder", "backbone_2d")
 
 
-class PointPillar(AnchorDetector):
+class PointPillar(PillarDetector, AnchorDetector):
     """PointPillars (Lang et al., CVPR 2019) as OpenPCDet has it on Waymo.
 
     Encoder and backbone are those of `kd3d.detectors.CenterPointPillar`; the head has anchors.
@@ -81,56 +62,21 @@ class PointPillar(AnchorDetector):
         nms_threshold: Threshold = 0.7,
         name: str = "pointpillar",
     ) -> None:
-        bounds = plain_numbers(point_cloud_range, 6, "point_cloud_range")
-        cell = plain_sizes(cell_size, 2, "cell_size")
-        factors = complete_width(width, PARTS)
-        layers = plain_depth(depth, len(BLOCK_FILTERS))
-        laid = {str(key): dict(value) for key, value in (anchors or WAYMO_ANCHORS).items()}
         super().__init__(
             name=name,
-            arguments={
-                "point_cloud_range": bounds,
-                "cell_size": cell,
-                "max_points": int(max_points),
-                "max_voxels": int(max_voxels),
-                "classes": tuple(str(one) for one in classes),
-                "anchors": laid,
-                "point_features": int(point_features),
-                "intensity": str(intensity),
-                "width": factors,
-                "depth": layers,
-                "norm_momentum": float(norm_momentum),
-                "score_threshold": float(score_threshold),
-                "nms": str(nms),
-                "nms_threshold": plain_threshold(nms_threshold),
-            },
+            point_cloud_range=point_cloud_range,
+            cell_size=cell_size,
+            max_points=max_points,
+            max_voxels=max_voxels,
             classes=classes,
-            point_cloud_range=bounds,
-            grid=divisible_grid(bounds, cell, divisor=max(BRANCH_STRIDES)),
+            anchors=anchors or WAYMO_ANCHORS,
             point_features=point_features,
             intensity=intensity,
-            anchors=laid,
+            width=complete_width(width, PARTS),
+            depth=depth,
+            norm_momentum=norm_momentum,
             score_threshold=score_threshold,
             nms=nms,
             nms_threshold=nms_threshold,
         )
-        pillar = (*cell, bounds[5] - bounds[2])
-        encoder = scale_channels(ENCODER_FILTERS, factors["encoder"], "encoder", fewest=2)
-        blocks = scale_channels(BLOCK_FILTERS, factors["backbone_2d"], "backbone_2d")
-        upsampled = scale_channels(BRANCH_FILTERS, factors["backbone_2d"], "backbone_2d")
-
-        self.voxelizer = Voxelizer(bounds, pillar, max_points, max_voxels)
-        self.vfe = PillarEncoder(point_features, encoder, pillar, bounds[:3], max_points)
-        self.backbone_2d = BEVBackbone(
-            encoder[-1], layers, BLOCK_STRIDES, blocks, BRANCH_STRIDES, upsampled
-        )
         self.add_head()
-
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.momentum = norm_momentum
-
-    def encode(self, points: Tensor, batch_index: Tensor, num_frames: int) -> Tensor:
-        """Turn points into the map ``[B, C, H, W]`` of pillar features."""
-        pillars = self.voxelizer(points, batch_index, num_frames)
-        return scatter_pillars(self.vfe(pillars), pillars, self.grid.shape)

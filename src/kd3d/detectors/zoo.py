@@ -1,7 +1,9 @@
 """Detectors by name."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
-from inspect import signature
+from importlib.metadata import entry_points
+from inspect import Parameter, isabstract, signature
 from typing import Any
 
 from kd3d.detectors.center_point_pillar import CenterPointPillar
@@ -11,7 +13,10 @@ from kd3d.detectors.point_pillar import PointPillar
 from kd3d.detectors.second import Second
 from kd3d.errors import ConfigError
 
-__all__ = ["create_detector", "list_detectors"]
+__all__ = ["build_detector", "create_detector", "finds_by_name", "list_detectors"]
+
+#: Entry points by which other packages offer their detectors: ``my_pillar = "module:Class"``.
+GROUP = "kd3d.detectors"
 
 
 def _pillars(half_range: float, cell: float, max_points: int) -> dict[str, Any]:
@@ -47,7 +52,7 @@ _DETECTORS: dict[str, tuple[type[Detector], dict[str, Any]]] = {
 
 
 def list_detectors() -> list[str]:
-    """Give the names that `create_detector` knows, sorted."""
+    """Give the names of kd3d's own detectors, sorted."""
     return sorted(_DETECTORS)
 
 
@@ -55,7 +60,8 @@ def create_detector(name: str, **changes: Any) -> Detector:  # noqa: ANN401 - an
     """Build a detector by name, with new weights.
 
     Args:
-        name: one of `list_detectors`.
+        name: one of `list_detectors`, or one that an installed package offers as an entry point
+            ``name = "module:Class"`` in the group ``kd3d.detectors``.
         changes: arguments of its class that differ, such as ``point_cloud_range``, ``cell_size`` or
             ``voxel_size``, ``classes``, ``width`` or ``depth``; see `CenterPointPillar`,
             `CenterPointVoxel`, `PointPillar` and `Second`. Parts that ``width`` leaves out keep
@@ -65,18 +71,59 @@ def create_detector(name: str, **changes: Any) -> Detector:  # noqa: ANN401 - an
         ConfigError: if there is no such detector or argument, or a value cannot work.
     """
     if name not in _DETECTORS:
-        raise ConfigError(
-            f"no detector {name!r}.", where="name", hint=_nearest(name, list_detectors())
-        )
+        return build_detector(_installed(name), name, changes)
     made_by, named = _DETECTORS[name]
-    known = [parameter for parameter in signature(made_by).parameters if parameter != "name"]
-    for argument in changes:
+    width = {**named.get("width", {}), **(changes.get("width") or {})}
+    return build_detector(made_by, name, {**named, **changes, "width": width})
+
+
+def build_detector(
+    made_by: Callable[..., Detector], name: str, arguments: dict[str, Any]
+) -> Detector:
+    """Build a detector of a class; its constructor is told the name if it takes one.
+
+    Raises:
+        ConfigError: if the class has no such argument, or a value cannot work.
+    """
+    parameters = signature(made_by).parameters
+    takes_any = any(one.kind is Parameter.VAR_KEYWORD for one in parameters.values())
+    known = [parameter for parameter in parameters if parameter != "name"]
+    for argument in () if takes_any else arguments:
         if argument not in known:
             raise ConfigError(
                 f"{name} has no argument {argument!r}.", where=name, hint=_nearest(argument, known)
             )
-    width = {**named.get("width", {}), **(changes.get("width") or {})}
-    return made_by(**{**named, **changes, "width": width, "name": name})
+    called = {"name": name} if "name" in parameters else {}
+    return made_by(**arguments, **called)
+
+
+def finds_by_name(kind: type[Detector]) -> bool:
+    """Tell whether files of a class are to be read by the name that they hold.
+
+    So it is for kd3d's classes and for those that cannot be built; a class of anybody else builds
+    itself.
+    """
+    return isabstract(kind) or any(kind is made_by for made_by, _ in _DETECTORS.values())
+
+
+def _installed(name: str) -> type[Detector]:
+    """Find the class that an installed package offers under a name."""
+    offered = entry_points(group=GROUP)
+    if name not in offered.names:
+        raise ConfigError(
+            f"no detector {name!r}.",
+            where="name",
+            hint=f"{_nearest(name, [*list_detectors(), *sorted(offered.names)])} A class of your "
+            f"own has a name once its installed package declares the entry point {name!r} in the "
+            f"group {GROUP!r}; without, its from_checkpoint() reads its files.",
+        )
+    made_by = offered[name].load()
+    if not (isinstance(made_by, type) and issubclass(made_by, Detector)):
+        raise ConfigError(
+            f"{offered[name].value} is no subclass of kd3d.Detector.",
+            where=f"entry point {name!r} in the group {GROUP!r}",
+        )
+    return made_by
 
 
 def _nearest(name: str, known: list[str]) -> str:

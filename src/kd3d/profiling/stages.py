@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from kd3d.detectors import AnchorDetector, CenterPoint, Detector
+from kd3d.detectors import BEVDetector, Detector
 from kd3d.detectors.decode import suppress
 from kd3d.profiling.latency import TOTAL, Mark
 from kd3d.structures import PointBatch
@@ -28,7 +28,7 @@ def make_pass(model: nn.Module, batch: Any, call: Call | None = None) -> Callabl
     `STAGES`. Every other model, and every one with a `call` of its own, makes that call in one
     stage.
     """
-    if call is None and isinstance(model, CenterPoint | AnchorDetector):
+    if call is None and isinstance(model, BEVDetector):
         return lambda mark: _detect(model, batch, mark)
 
     def run(mark: Mark) -> None:
@@ -43,7 +43,7 @@ def make_pass(model: nn.Module, batch: Any, call: Call | None = None) -> Callabl
     return run
 
 
-def _detect(detector: CenterPoint | AnchorDetector, batch: PointBatch, mark: Mark) -> None:
+def _detect(detector: BEVDetector, batch: PointBatch, mark: Mark) -> None:
     handles = _mark_parts(detector, mark)
     try:
         maps = detector(batch)
@@ -58,7 +58,7 @@ def _detect(detector: CenterPoint | AnchorDetector, batch: PointBatch, mark: Mar
     mark("nms")
 
 
-def _mark_parts(detector: CenterPoint | AnchorDetector, mark: Mark) -> list[RemovableHandle]:
+def _mark_parts(detector: BEVDetector, mark: Mark) -> list[RemovableHandle]:
     """Mark the end of a stage where the first part of the next one begins."""
     parts = dict(detector.named_children())
     first_backbone = "backbone_3d" if "backbone_3d" in parts else "backbone_2d"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -217,6 +218,22 @@ def test_a_checkpoint_that_does_not_fit_stops_the_run(composed, place, tmp_path)
 def test_what_cannot_work_is_refused_before_anything_is_written(composed, tmp_path, words, message):
     with pytest.raises(ConfigError, match=message):
         run(composed(*words), tmp_path / "run", "")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["+student.depht=[1,1]"], "student"),
+        (["kd.objectives.logit.weight=-1.0"], r"kd\.objectives\.logit"),
+        (["+kd.objectives.own._target_=kd3d.Nope"], r"kd3d\.Nope"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_a_teacher_is_trained(
+    composed, tmp_path, words, message
+):
+    with pytest.raises(InstantiationException, match=message):
+        run(composed("kd=pp_logit", *words), tmp_path / "run", "")
     assert not (tmp_path / "run").exists()
 
 

@@ -119,10 +119,12 @@ def _check(config: DictConfig) -> None:
             hint="Name a trained detector (.ckpt), or leave it null to start from the teacher.",
         )
     check_weights(config)
-    if config.optimizer.freeze or config.optimizer.rates:
-        check_options(config, _student(config))  # before a teacher trains for days
     if not any(config.run[name] for name in _NETWORKS):
         raise ConfigError("there is nothing to train.", where="run", hint="Say run.student=true.")
+    # All that can be made without a teacher, before one trains for days.
+    check_options(config, _student(config))
+    if config.run.student and config.kd.objectives:
+        instantiate(config.kd.objectives, _convert_="all")
 
 
 def _wants_teacher(config: DictConfig) -> bool:

@@ -1,95 +1,28 @@
 """``kd3d-report`` on invented studies and runs."""
 
-import csv
 import json
-import math
 import shutil
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from report_cases import (
+    RESULTS,
+    SETTINGS,
+    cells,
+    lines_of,
+    make_run,
+    make_study,
+    metrics,
+    refused,
+    report,
+)
 
 from kd3d.cli.job_names import register_job_name
 from kd3d.cli.report_command import main, read_words
-from kd3d.cli.results import RunResult, write_results
 from kd3d.cli.resume import compose_train
-from kd3d.cli.stored_config import config_text
 from kd3d.errors import ConfigError
-from kd3d.study import Failure, StudyRun, read_plan, write_run
-from kd3d.study.kept_plan import write_failures, write_plan
-from kd3d.study.settings import write_settings
 
 register_job_name()
-
-PLAN = {
-    "name": "invented",
-    "seeds": [0, 1, 2],
-    "steps": 10,
-    "teachers": {"teacher": {"steps": 20, "seed": 9}},
-    "rows": {"a_none": {"title": "none"}, "a_label": {}, "a_fg": {}},
-    "comparisons": [
-        {"group": "Big to small", "base": "a_none", "row": "a_label", "title": "label"},
-        {"group": "Big to small", "base": "a_none", "row": "a_fg", "title": "fg"},
-    ],
-}
-SETTINGS = {"classes": ["Vehicle"], "data": {"object_range": [0, 1], "val": "v"}}
-VALUES = {"a_none": (0.30, 0.32, 0.28), "a_label": (0.33, 0.34, 0.32), "a_fg": (0.31,)}
-
-
-def metrics(value, *, classes=("Vehicle", "Cyclist")):
-    found = {}
-    for shift, name in enumerate(classes):
-        for level in ("L1", "L2"):
-            found[f"{name}/{level}_APH"] = value + shift / 10
-            found[f"{name}/{level}_AP"] = value + shift / 10 + 0.05
-    return found | {"L1_mAPH": value + 0.1, "L2_mAPH": value, "L2_mAP": value + 0.05}
-
-
-def study_run(row, seed, value, **changes):
-    fields = {
-        "row": row,
-        "seed": seed,
-        "steps": 10,
-        "metrics": metrics(value),
-        "split": "test",
-        "curve": (),
-        "seconds": 1.0,
-        "cpu_seconds": 1.0,
-        "machine": "",
-        "version": "0.1.0",
-        "dataset": "sim-v1-abc",
-        "settings": "",
-        "teacher": None,
-        "weights": None,
-        "detector": "teacher" if row == "teacher" else "cp_pillar_v064",
-        "parameters": 10,
-        "macs": 3_000_000_000,
-        "latency_ms": 20.0 + seed,
-    }
-    return StudyRun(**{**fields, **changes})
-
-
-def make_study(folder, *, settings=SETTINGS, **changes):
-    """Results of a study that lacks two runs, one of which failed."""
-    write_plan(folder, read_plan(PLAN))
-    digest = write_settings(folder, settings)
-    runs = [study_run("teacher", 9, 0.5)]
-    for row, values in VALUES.items():
-        runs += [study_run(row, seed, value) for seed, value in enumerate(values)]
-    for run in runs:
-        fields = {name: getattr(run, name) for name in run.__dataclass_fields__}
-        write_run(folder, StudyRun(**{**fields, "settings": digest, **changes}))
-    failures = [Failure("a_fg seed 1", "Traceback\nerror: no memory"), Failure("a_none seed 0", "")]
-    write_failures(folder, failures)
-    return folder
-
-
-RESULTS = {
-    "teacher": ("teacher", "cp_pillar", "loaded"),
-    "plain student": ("plain student", "cp_pillar_v064", "random"),
-    "initialised student": ("plain student", "cp_pillar_v064", "copy of the teacher"),
-    "distilled student": ("distilled student", "cp_pillar_v064", "copy of the teacher"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -104,53 +37,6 @@ def composed():
         return found[words].copy()
 
     return make
-
-
-def make_run(folder, composed, found, *words, seed=0, kd="sparsekd", finished=True, **changes):
-    """A folder as kd3d-train leaves it: ``found`` are values by the names of the networks."""
-    config = composed(*words)
-    config.seed = seed
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / "config.yaml").write_text(config_text(config))
-    hydra = {"hydra": {"runtime": {"choices": {"kd": kd}, "cwd": str(folder.parent)}}}
-    (folder / ".hydra" / "hydra.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(hydra)))
-    results = []
-    for name, value in found.items():
-        role, detector, start = RESULTS[name]
-        fields = {"metrics": metrics(value), "macs": 1_500_000_000, "latency_ms": math.nan}
-        one = {"parameters": 77, "steps": 2, "seconds": 1.0, **fields, **changes}
-        results.append(
-            RunResult(name=name, role=role, detector=detector, initialisation=start, **one)
-        )
-    if finished:
-        write_results(folder / "metrics.json", results)
-    for result in results:
-        stage = folder / {"distilled student": "student"}.get(result.name, result.name.split()[0])
-        stage.mkdir()
-        write_results(stage / "result.json", [result])
-    return folder
-
-
-def report(capsys, *words):
-    main([str(word) for word in words])
-    return capsys.readouterr().out
-
-
-def refused(capsys, *words):
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    assert left.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
-def cells(text, title, *, nth=0):
-    lines = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
-    return [cell.strip() for cell in lines[nth][1:-1].split("|")]
-
-
-def lines_of(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_study_becomes_a_table_with_gains_costs_and_pictures(tmp_path, capsys):
@@ -269,8 +155,13 @@ def test_words_are_options_or_paths(tmp_path, monkeypatch):
     paths, options = read_words(["a", "out=there", "seed=1", "logs/kd=label", "metric=L1_mAP"])
     assert [str(path) for path in paths] == ["a", "seed=1", "logs/kd=label"]
     assert (options.out, options.metric) == ("there", "L1_mAP")
-    with pytest.raises(ConfigError, match=r"no option 'metrics'.*Did you mean metric\?"):
+    with pytest.raises(ConfigError, match=r"no option 'metrics'.*Did you mean metric=\?"):
         read_words(["a", "metrics=L1_mAP"])
+    for words in (["a", "--out=there"], ["a", "--out", "there"], ["a", "-out"]):
+        with pytest.raises(ConfigError, match=r"Did you mean out=\? Options: out=, metric=\."):
+            read_words(words)
+    with pytest.raises(ConfigError, match="no option '-v'"):
+        read_words(["-v"])
     with pytest.raises(ConfigError, match="no run is named"):
         read_words(["out=there"])
     with pytest.raises(ConfigError, match="out: nothing is given"):
@@ -287,6 +178,44 @@ def test_what_holds_no_run_is_refused(tmp_path, capsys, composed):
     told = refused(capsys, tmp_path / "begun")
     assert "no finished student" in told
     assert "stopped before its end" in told
+
+
+def test_a_result_file_without_its_run_is_refused(tmp_path, capsys):
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "metrics.json").write_text('{"ru')
+    told = refused(capsys, tmp_path / "alone" / "metrics.json")
+    assert f"metrics.json: there is no config.yaml in {tmp_path / 'alone'}" in told
+
+
+def test_any_file_of_a_study_stands_for_the_study(tmp_path, capsys, monkeypatch):
+    folder = make_study(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    expected = report(capsys, folder, "out=out").split("## ", 1)[1]
+    same = ["results", "results/plan.json", "results/runs", "results/runs/a_label-seed0.json"]
+    for given in same:
+        told = report(capsys, given, "out=out").split("## ", 1)[1]
+        assert told == expected.replace(f"- {folder}", "- results")
+    assert report(capsys, *same, "out=out").count("### Big to small") == 1
+
+
+def test_the_folder_above_runs_of_training_is_no_study(tmp_path, capsys, composed):
+    make_run(tmp_path / "train" / "runs" / "0", composed, {"distilled student": 0.3})
+    text = report(capsys, tmp_path / "train", f"out={tmp_path / 'out'}")
+    assert cells(text, "sparsekd")[1:3] == ["1", "30.00"]
+
+
+def test_what_nobody_misses_is_told_too(tmp_path, capsys, composed):
+    make_run(tmp_path / "run", composed, {"distilled student": 0.3})
+    text = report(capsys, tmp_path / "run", f"out={tmp_path / 'out'}")
+    assert "### Missing runs\n\n- none\n\n### Failed runs\n\n- none\n" in text
+
+
+def test_a_missing_row_is_named_as_in_its_file_and_as_in_the_table(tmp_path, capsys):
+    folder = make_study(tmp_path / "results")
+    (folder / "runs" / "a_none-seed2.json").unlink()
+    text = report(capsys, folder, f"out={tmp_path / 'out'}")
+    assert "- invented, a_none (none) seed 2\n" in text
+    assert cells(text, "label")[1:4] == ["3", "33.00 ± 1.00", "**+2.50** (2 pairs)"]
 
 
 def test_an_unreadable_file_is_named(tmp_path, capsys, composed):
@@ -327,7 +256,11 @@ def test_runs_that_were_measured_differently_are_refused(tmp_path, capsys):
 
 def test_a_metric_that_is_not_there_is_refused(tmp_path, capsys):
     told = refused(capsys, make_study(tmp_path / "one"), "metric=L3_mAPH")
-    assert "has no L3_mAPH. Its means are L1_mAPH, L2_mAPH, L2_mAP; say metric=NAME" in told
+    assert "teacher-seed9.json: has no L3_mAPH" in told
+    assert "Its means are L1_mAPH, L2_mAPH, L2_mAP; say metric=NAME" in told
+    # a class has no mean over the classes, though there is such a number
+    told = refused(capsys, tmp_path / "one", "metric=Vehicle/L2_APH")
+    assert "has no Vehicle/L2_APH, which would be a mean over the classes" in told
 
 
 def test_the_same_run_twice_is_refused(tmp_path, capsys, composed):

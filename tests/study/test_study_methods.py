@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from method_cases import PAIRS, method_plan, method_run, method_runs
-from study_cases import plan, runs
+from study_cases import NODE, plan, runs
 
 from kd3d.errors import OutputError
-from kd3d.study import Failure, paired
+from kd3d.study import Failure, paired, write_run
 from kd3d.study.compared import ComparedGroup, Line, class_names, groups_of, metric_names
 from kd3d.study.kept_plan import (
     is_study,
@@ -62,6 +62,33 @@ def test_a_study_without_groups_is_one_table():
     assert (group.title, group.teacher.row) == ("Small study", "teacher")
     assert [(line.title, line.base) for line in group.lines] == [
         *(("plain", None), ("distilled", "plain"), ("long", None)),
+    ]
+
+
+def test_a_row_with_several_bases_has_a_line_for_each():
+    more = {"row": "kd", "base": "long", "title": "KD beats training for longer"}
+    both = plan(comparisons=[*NODE["comparisons"], more])
+    (group,) = groups_of(Summary(both, runs()))
+    assert [(line.title, line.base) for line in group.lines] == [
+        *(("plain", None), ("distilled", "plain"), ("distilled", "long"), ("long", None)),
+    ]
+    assert group.gain(group.lines[2], METRIC).mean == pytest.approx(0.02)
+    assert len(group.runs) == 9  # each run once
+    assert [row["base"] for row in csv.DictReader(io.StringIO(lines_csv([group], METRIC)))] == [
+        *("", "plain", "long", ""),
+    ]
+
+
+def test_differences_are_those_of_seeds_that_both_have():
+    small, *_ = groups_of(summary(("small_none", 1)))
+    assert small.differences(small.line("fitnet"), METRIC) == pytest.approx({0: 0.03, 2: 0.04})
+    assert small.differences(small.line("none"), METRIC) == {}
+
+
+def test_a_gain_of_fewer_pairs_than_runs_says_so():
+    _, _, starts = groups_of(summary())
+    assert cells(group_table(starts, METRIC), "prefix")[1:4] == [
+        *("3", "21.00 ± 1.00", "**+9.50** (2 pairs)"),
     ]
 
 
@@ -173,6 +200,11 @@ def test_the_page_of_a_grouped_study_is_tables_and_its_own_pictures(tmp_path):
 
 def test_plan_and_failures_survive_their_files(tmp_path):
     assert not is_study(tmp_path)
+    (tmp_path / "runs" / "2026-01-01").mkdir(parents=True)
+    assert not is_study(tmp_path)  # kd3d-train has a folder of this name, too
+    write_run(tmp_path, method_run("small_label", 0, 0.3))
+    assert is_study(tmp_path)
+    (tmp_path / "runs" / "small_label-seed0.json").unlink()
     write_plan(tmp_path, method_plan(order="rows"))
     assert is_study(tmp_path)
     assert read_kept_plan(tmp_path) == method_plan(order="rows")

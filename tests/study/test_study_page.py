@@ -9,9 +9,9 @@ import pytest
 from study_cases import KD, PLAIN, plan, run, runs
 
 from kd3d.errors import OutputError
-from kd3d.study import Failure, StudySession
+from kd3d.study import Failure, StudySession, estimate
 from kd3d.study.page import BEGIN, END, PageContext, render_page, write_page
-from kd3d.study.pictures import save_pictures
+from kd3d.study.pictures import draw_curves, draw_parts, save_pictures
 from kd3d.study.summary import Summary, last_gain
 from kd3d.study.tables import (
     comparison_table,
@@ -21,6 +21,7 @@ from kd3d.study.tables import (
     runs_csv,
     verdict,
 )
+from kd3d.visualize.figures import new_figure
 
 CONTEXT = PageContext("kd3d-train experiment=x", [], [], [])
 
@@ -141,6 +142,51 @@ def test_pictures_are_drawn_and_linked(tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG")
     context = PageContext("", [], [], made)
     assert "](results/gains.png)" in render_page(whole, context, tmp_path)
+
+
+def drawn(draw, *arguments):
+    """The axes that a function has drawn on."""
+    axes = new_figure(6, 3).subplots()
+    draw(axes, *arguments)
+    return axes
+
+
+def heights(band):
+    return [height for path in band.get_paths() for _, height in path.vertices]
+
+
+def test_bands_of_curves_end_where_no_percentage_is():
+    # two seeds: the interval of 1 and 5 % is 3 ± 25 points, that of 96 and 99 % is 97.5 ± 19
+    curves = [((20, 0.01), (100, 0.96)), ((20, 0.05), (100, 0.99))]
+    found = [run("plain", seed, curve=curve) for seed, curve in enumerate(curves)]
+    axes = drawn(draw_curves, summary(found))
+    (band,) = axes.collections
+    assert (min(heights(band)), max(heights(band))) == (0.0, 100.0)
+    assert axes.get_ylim()[0] == 0.0
+    (line,) = axes.get_lines()
+    assert list(line.get_ydata()) == pytest.approx([3.0, 97.5])
+
+
+def test_bands_within_percentages_are_drawn_whole():
+    axes = drawn(draw_curves, summary(), ["kd"])
+    (band,) = axes.collections
+    found = estimate(KD)  # the last point of the curves
+    assert max(heights(band)) == pytest.approx(100 * found.high)
+
+
+def test_curves_are_of_the_rows_that_are_named():
+    lines = drawn(draw_curves, summary(), ["kd", "teacher"]).get_lines()
+    assert [line.get_label() for line in lines] == ["distilled", "teacher"]
+    assert len(drawn(draw_curves, summary()).get_lines()) == 4
+    assert not drawn(draw_curves, summary([run("kd")]), ["plain"]).get_lines()
+
+
+def test_parts_are_drawn_for_every_class_and_ring():
+    axes = drawn(draw_parts, summary(), plan().comparisons[0])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["all", "0-30m"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        *("mean", "Vehicle", "Cyclist")
+    ]
 
 
 def test_without_runs_there_is_a_page_and_no_picture(tmp_path):

@@ -24,17 +24,22 @@ run without distillation (paired by seed, with its 95 % interval), AP and APH pe
 multiply-accumulates and latency. Missing and failed runs are listed.
 
 RUNS are any of
-  the results of a study       docs/results/method_study
+  the results of a study       docs/results/gain_study
   folders of kd3d-train        logs/train/runs/2026-01-01_12-00-00
   a sweep, or any folder with such folders below it
   a metrics.json or a result.json
 
-  out         folder for report.md, report.csv and gains-PAIR.png (default logs/report)
-  metric      what gains are computed of (default L2_mAPH)
+  out         folder for what is written (default logs/report)
+  metric      what gains are computed of: L1_mAP, L1_mAPH, L2_mAP or L2_mAPH (default)
+
+The report is printed and written to
+  report.md        the tables
+  report.csv       a line per method and pair, as fractions
+  gains-PAIR.png   the gains as bars with their intervals
 
 examples:
   kd3d-report docs/results/method_study
-  kd3d-report docs/results/gain_study docs/results/method_study out=both
+  kd3d-report docs/results/gain_study docs/results/method_study out=logs/both
   kd3d-train -m experiment=cp_pillar_kd scale=demo kd=none,label,sparsekd seed=0,1,2
   kd3d-report logs/train/sweeps metric=L1_mAP
 """
@@ -76,14 +81,15 @@ def read_words(words: Sequence[str]) -> tuple[list[Path], ReportOptions]:
         name, equals, value = word.partition("=")
         if equals and name in names:
             given[name] = value
-        elif not equals or Path(word).exists() or "/" in name:
+        elif Path(word).exists() or "/" in name or not (equals or word.startswith("-")):
             paths.append(Path(word))
         else:
-            near = get_close_matches(name, names, 1)
+            near = get_close_matches(name.lstrip("-"), names, 1)
             raise ConfigError(
                 f"there is no option {name!r}, and no such folder.",
                 where=word,
-                hint=f"{f'Did you mean {near[0]}? ' if near else ''}Options: {', '.join(names)}.",
+                hint=f"{f'Did you mean {near[0]}=? ' if near else ''}"
+                f"Options: {', '.join(f'{option}=' for option in names)}.",
             )
     empty = [name for name, value in given.items() if not value]
     if empty:
@@ -126,15 +132,15 @@ def _render(reported: "Reported", metric: str, pictures: dict[str, str], command
         f"AP and APH in percent on the {first.split} split of {first.dataset}: mean and standard "
         "deviation over the seeds.",
         *method_sections(reported.groups, metric, pictures),
-        *_list("Missing runs", reported.missing),
-        *_list("Failed runs", reported.failed),
+        *_list("Missing runs", reported.missing or ["none"]),
+        *_list("Failed runs", reported.failed or ["none"]),
         *_list("Read", [str(folder) for folder in reported.sources]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _list(title: str, lines: Sequence[str]) -> list[str]:
-    return [f"### {title}", "\n".join(f"- {line}" for line in lines)] if lines else []
+    return [f"### {title}", "\n".join(f"- {line}" for line in lines)]
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def check_comparable(reported: Reported, metric: str) -> None:
         raise OutputError(
             f"there is no finished student in what was named.{stopped}",
             where=", ".join(map(str, reported.sources)),
-            hint="Let the command that began them go on: kd3d-train resume=FOLDER.",
+            hint="Repeat the study's command, which goes on; for a run of kd3d-train: "
+            "kd3d-train resume=FOLDER.",
         )
     evaluated = reported.evaluated
     first = evaluated[0]
@@ -50,9 +51,9 @@ def check_comparable(reported: Reported, metric: str) -> None:
                 where=str(one.where),
                 hint=_SEPARATELY,
             )
-        if metric not in one.run.metrics:
+        if metric not in _means(one):
             raise InputError(
-                f"has no {metric}.",
+                f"has no {metric}, which would be a mean over the classes.",
                 where=str(one.where),
                 hint=f"Its means are {', '.join(_means(one)) or 'none'}; say metric=NAME.",
             )

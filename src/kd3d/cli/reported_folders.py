@@ -53,16 +53,24 @@ def find_folders(given: Path) -> list[Path]:
     """Find the studies and runs that a path means.
 
     Args:
-        given: the results of a study, the folder of a run, one of its result files, or a folder
-            with any of them below it.
+        given: the results of a study or a file of it, the folder of a run, one of its result
+            files, or a folder with any of them below it.
 
     Raises:
         OutputError: if there is none.
     """
+    for folder in (given, given.parent, given.parent.parent):
+        if is_study(folder):
+            return [folder]
     if given.is_file() and given.name in (_METRICS, _RESULT):
         folder = given.parent if given.name == _METRICS else given.parent.parent
-        if _is_run(folder):
-            return [folder]
+        if not _is_run(folder):
+            raise OutputError(
+                f"there is no {_CONFIG} in {folder}, so nobody knows what was run.",
+                where=str(given),
+                hint="Leave the file in the folder that kd3d-train wrote.",
+            )
+        return [folder]
     if given.is_dir():
         found = list(_descend(given, _DEPTH))
         if found:

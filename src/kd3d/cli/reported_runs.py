@@ -7,11 +7,10 @@ from typing import Any
 
 from kd3d.cli.reported_folders import ReportedStage, find_folders, read_stages
 from kd3d.errors import ConfigError
-from kd3d.study import StudyRun, read_runs, run_file
+from kd3d.study import StudyRun, read_study, run_file
 from kd3d.study.compared import ComparedGroup, Line, groups_of
-from kd3d.study.kept_plan import is_study, read_failures, read_kept_plan
+from kd3d.study.kept_plan import is_study
 from kd3d.study.settings import differing, digest_of, read_settings, value_at
-from kd3d.study.summary import Summary
 
 __all__ = ["Evaluated", "Reported", "read_reported"]
 
@@ -64,18 +63,17 @@ def read_reported(given: Iterable[Path]) -> Reported:
         OutputError: if there is nothing to read, or a file cannot be read.
     """
     reported = Reported()
-    reported.sources = list(
-        dict.fromkeys(folder for path in given for folder in find_folders(path))
-    )
+    found = {folder.resolve(): folder for path in given for folder in find_folders(path)}
+    reported.sources = list(found.values())
     stages: list[ReportedStage] = []
     for folder in reported.sources:
         if is_study(folder):
             _add_study(reported, folder)
             continue
-        found = read_stages(folder)
-        stages += found
+        finished = read_stages(folder)
+        stages += finished
         if not (folder / "metrics.json").is_file():
-            told = ", ".join(one.result.name for one in found) or "no network"
+            told = ", ".join(one.result.name for one in finished) or "no network"
             reported.failed.append(f"{folder}: stopped before its end; {told} is finished")
     if any(is_study(folder) for folder in reported.sources):
         stages = [replace(one, root=_fingerprint(one.root)) for one in stages]
@@ -93,10 +91,8 @@ def _fingerprint(root: str) -> str:
 
 
 def _add_study(reported: Reported, folder: Path) -> None:
-    plan, runs = read_kept_plan(folder), read_runs(folder)
-    summary = Summary(plan, runs)
-    names = {f"{run.row} seed {run.seed}" for run in runs}
-    failures = [one for one in read_failures(folder) if one.name not in names]
+    summary = read_study(folder)
+    plan = summary.plan
     for group in groups_of(summary):
         title = _own_title(group.title, str(folder), reported.groups)
         reported.groups.append(replace(group, title=title))
@@ -104,13 +100,22 @@ def _add_study(reported: Reported, folder: Path) -> None:
     for run in counted:
         settings = read_settings(folder, run.settings)
         reported.evaluated.append(Evaluated(run, run_file(folder, run.row, run.seed), settings))
-    reported.failed += [f"{plan.name}, {one.name}: {_last_line(one.lines)}" for one in failures]
-    failed = {one.name for one in failures}
+    reported.failed += [
+        f"{plan.name}, {one.name}: {_last_line(one.lines)}" for one in summary.failures
+    ]
+    failed = {one.name for one in summary.failures}
     missing: dict[str, list[int]] = {}
     for row, seed in summary.missing():
         if f"{row} seed {seed}" not in failed:
             missing.setdefault(row, []).append(seed)
-    reported.missing += [f"{plan.name}, {_seeds(row, of)}" for row, of in missing.items()]
+    reported.missing += [
+        f"{plan.name}, {_seeds(_named(row, plan.titles[row]), of)}" for row, of in missing.items()
+    ]
+
+
+def _named(row: str, title: str) -> str:
+    """Name a row as its files do and, where that is something else, as the table does."""
+    return row if title == row else f"{row} ({title})"
 
 
 def _add_runs(reported: Reported, stages: Sequence[ReportedStage]) -> None:

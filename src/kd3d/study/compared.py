@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kd3d.metrics.functional import RINGS
-from kd3d.study.plan import Comparison
+from kd3d.study.plan import Comparison, StudyRow
 from kd3d.study.results import StudyRun
 from kd3d.study.statistics import Estimate, estimate, paired
 from kd3d.study.summary import Summary
@@ -62,30 +62,40 @@ class ComparedGroup:
         """Find a line by its title."""
         return next((line for line in self.lines if line.title == title), None)
 
+    def differences(self, line: Line, metric: str) -> dict[int, float]:
+        """Give by seed how much a line is above its base; empty without a base.
+
+        Only seeds that both have are compared.
+        """
+        values, base = line.values(metric), self._base_values(line, metric)
+        return {seed: values[seed] - base[seed] for seed in values if seed in base}
+
     def gain(self, line: Line, metric: str) -> Estimate:
         """Estimate by how much a line is above its base, seed by seed; NaN without a base."""
+        return paired(line.values(metric), self._base_values(line, metric))
+
+    def _base_values(self, line: Line, metric: str) -> dict[int, float]:
         base = None if line.base is None else self.line(line.base)
-        return paired(line.values(metric), {} if base is None else base.values(metric))
+        return {} if base is None else base.values(metric)
 
     @property
     def runs(self) -> list[StudyRun]:
-        """All runs of the lines."""
-        return [run for line in self.lines for run in line.runs]
+        """All runs of the lines, each once."""
+        found = {id(run): run for line in self.lines for run in line.runs}
+        return list(found.values())
 
 
 def groups_of(summary: Summary) -> list[ComparedGroup]:
-    """Sort the rows of a study into tables: one per group of questions, or one for all rows."""
+    """Sort the rows of a study into tables: one per group of questions, or one for all rows.
+
+    A row that is compared with several others has as many lines.
+    """
     groups = summary.plan.groups
     if groups:
         return [_group(summary, title, questions) for title, questions in groups.items()]
-    bases = {one.row: one.base for one in reversed(summary.plan.comparisons)}
-    titles = {row.name: row.title for row in summary.plan.rows}
-    lines = tuple(
-        Line(row.title, tuple(summary.of(row.name)), titles.get(bases.get(row.name, "")))
-        for row in summary.plan.rows
-    )
+    lines = [line for row in summary.plan.rows for line in _lines_of(summary, row)]
     teacher = _teacher(summary, summary.plan.rows[0].name)
-    return [ComparedGroup(summary.plan.title, lines, teacher)]
+    return [ComparedGroup(summary.plan.title, tuple(lines), teacher)]
 
 
 def class_names(runs: Sequence[StudyRun]) -> list[str]:
@@ -106,6 +116,14 @@ def _group(summary: Summary, title: str, questions: Sequence[Comparison]) -> Com
     bases = [Line(name, tuple(summary.of(row))) for row, name in titles.items()]
     lines = [Line(one.title, tuple(summary.of(one.row)), titles[one.base]) for one in questions]
     return ComparedGroup(title, (*bases, *lines), _teacher(summary, questions[0].row))
+
+
+def _lines_of(summary: Summary, row: StudyRow) -> list[Line]:
+    bases = [one.base for one in summary.plan.comparisons if one.row == row.name]
+    runs = tuple(summary.of(row.name))
+    if not bases:
+        return [Line(row.title, runs)]
+    return [Line(row.title, runs, summary.plan.row(base).title) for base in bases]
 
 
 def _teacher(summary: Summary, row: str) -> StudyRun | None:

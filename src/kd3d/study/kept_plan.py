@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 
 def is_study(folder: Path) -> bool:
-    """Tell whether a folder holds the results of a study."""
-    return (folder / _PLAN).is_file() or (folder / "runs").is_dir()
+    """Tell whether a folder holds the results of a study: its plan, or the files of runs."""
+    return (folder / _PLAN).is_file() or any((folder / "runs").glob("*-seed*.json"))
 
 
 def write_plan(folder: Path, plan: StudyPlan) -> Path:

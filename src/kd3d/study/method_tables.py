@@ -8,11 +8,23 @@ from collections.abc import Mapping, Sequence
 from kd3d.study.cells import MISSING, interval, markdown, percent, spread
 from kd3d.study.compared import ComparedGroup, Line, class_names, metric_names
 from kd3d.study.results import StudyRun
+from kd3d.study.statistics import Estimate
 from kd3d.study.summary import metric_parts
 
-__all__ = ["cost_table", "group_table", "lines_csv", "method_sections", "overviews"]
+__all__ = [
+    "cost_table",
+    "group_table",
+    "lines_csv",
+    "method_sections",
+    "overviews",
+    "seed_table",
+]
 
 
+_GAIN_NOTE = """\
+A gain is the mean of paired differences: runs of one seed have the same first weights, frames and
+augmentation. The 95 % interval is Student's t: one that holds zero shows neither gain nor loss, and
+a single pair has none."""
 _COST_NOTE = """\
 Of one validation frame: multiply-accumulates (one is two FLOPs); milliseconds from points to boxes.
 Runs of a study are timed with others at work beside them: compare them with each other only."""
@@ -32,14 +44,15 @@ def method_sections(
         paragraphs.
     """
     parts = []
-    for table in overviews(groups, metric):
-        parts += [f"{metric_title(metric)}, and the gain over the first line:", table]
-    parts += ["### What the networks cost", cost_table(groups), _COST_NOTE]
+    tables = overviews(groups, metric)
+    if tables:
+        parts.append(f"{metric_title(metric)}, and in brackets the gain over the first student:")
+    parts += [*tables, _GAIN_NOTE]
     for group in groups:
         parts += [f"### {group.title}", group_table(group, metric)]
         if group.title in pictures:
             parts.append(f"![{group.title}]({pictures[group.title]})")
-    return parts
+    return [*parts, "### What the networks cost", cost_table(groups), _COST_NOTE]
 
 
 def metric_title(metric: str) -> str:
@@ -109,9 +122,17 @@ def _line(
     gain = group.gain(line, metric)
     return [
         *(line.title, *over, str(len(line.runs)), spread(line.mean(metric))),
-        *(f"**{percent(gain.mean, signed=True)}**" if gain.count else "", interval(gain)),
+        *(_gain_cell(gain, len(line.runs)), interval(gain)),
         *(_aph_and_ap(line, f"{name}/{level}") for name in classes),
     ]
+
+
+def _gain_cell(gain: Estimate, runs: int) -> str:
+    """Write a gain, and of how many pairs it is where not every run has its pair."""
+    if not gain.count:
+        return ""
+    pairs = "" if gain.count == runs else f" ({gain.count} pair{'s' if gain.count > 1 else ''})"
+    return f"**{percent(gain.mean, signed=True)}**{pairs}"
 
 
 def _aph_and_ap(line: Line, name: str) -> str:
@@ -119,6 +140,29 @@ def _aph_and_ap(line: Line, name: str) -> str:
         return MISSING
     aph, ap = (percent(line.mean(f"{name}_{kind}").mean) for kind in ("APH", "AP"))
     return f"{aph} ({ap})"
+
+
+def seed_table(group: ComparedGroup, metric: str) -> str:
+    """One line per way of training, one column per seed: the value, and the paired difference."""
+    seeds = sorted({run.seed for run in group.runs})
+    bases = {line.base for line in group.lines} - {None}
+    over = ["over"] if len(bases) > 1 else []
+    lines = []
+    for line in group.lines:
+        values, differences = line.values(metric), group.differences(line, metric)
+        lines.append(
+            [
+                *(line.title, *([line.base or ""] if over else [])),
+                *(_seed_cell(values.get(seed), differences.get(seed)) for seed in seeds),
+            ]
+        )
+    header = ["Method", *over, *(f"seed {seed}" for seed in seeds)]
+    return markdown(header, lines, words=1 + len(over))
+
+
+def _seed_cell(value: float | None, difference: float | None) -> str:
+    told = percent(value)
+    return told if difference is None else f"{told} ({percent(difference, signed=True)})"
 
 
 def cost_table(groups: Sequence[ComparedGroup]) -> str:

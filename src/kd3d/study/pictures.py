@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kd3d.study.bars import Bar, draw_bars
 from kd3d.study.compared import groups_of
 from kd3d.study.method_pictures import save_gain_bars
 from kd3d.study.plan import Comparison
@@ -16,7 +17,7 @@ from kd3d.visualize.palette import GUIDE, INK, RUN_COLOURS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["save_pictures"]
+__all__ = ["draw_curves", "draw_parts", "save_pictures"]
 
 _MARKS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 
@@ -38,75 +39,75 @@ def save_pictures(summary: Summary, folder: Path) -> list[tuple[Path, str]]:
     """
     plan = summary.plan
     if plan.groups:
-        bars = save_gain_bars(groups_of(summary), plan.metric, folder)
-        return [(path, title) for title, path in bars.items()]
-    level, kind = metric_parts(plan.metric)
-    unit = f"{level} m{kind}"
+        gains = save_gain_bars(groups_of(summary), plan.metric, folder)
+        return [(path, title) for title, path in gains.items()]
     made = []
-    answers = [(q.title, summary.difference(q, plan.metric)) for q in plan.comparisons]
-    if any(found.count for _, found in answers):
-        path = folder / "gains.png"
-        _save_gains(path, answers, f"paired difference in {unit}, points")
-        made.append((path, "Paired differences with their 95 % intervals"))
+    answered = summary.answered()
+    if answered:
+        made.append((folder / "gains.png", "Paired differences with their 95 % intervals"))
+        _save_gains(made[-1][0], summary, answered)
     if any(len(summary.curve(row.name)) > 1 for row in plan.rows):
-        path = folder / "curves.png"
-        _save_curves(path, summary, f"{unit} on validation frames, %")
-        made.append((path, "Learning curves: mean of the seeds, and their 95 % interval"))
-    if plan.comparisons and answers[0][1].count:
-        path = folder / "parts.png"
-        _save_parts(path, summary, plan.comparisons[0])
-        made.append((path, f"{plan.comparisons[0].title} by class and distance"))
+        told = "Learning curves: mean of the seeds, and its 95 % interval, cut at zero"
+        made.append((folder / "curves.png", told))
+        figure = new_figure(7.6, 3.8)
+        draw_curves(figure.subplots(), summary)
+        save_figure(figure, made[-1][0])
+    if answered and answered[0] == plan.comparisons[0]:
+        made.append((folder / "parts.png", f"{answered[0].title} by class and distance"))
+        figure = new_figure(7.2, 3.4)
+        draw_parts(figure.subplots(), summary, answered[0])
+        save_figure(figure, made[-1][0])
     return made
 
 
-def _save_gains(path: Path, answers: Sequence[tuple[str, Estimate]], label: str) -> None:
-    figure = new_figure(7.2, 0.9 + 0.42 * len(answers))
-    axes = figure.subplots()
-    for place, (_, found) in enumerate(answers):
-        colour = RUN_COLOURS[2] if place == 0 else RUN_COLOURS[0]
-        axes.barh(place, 100 * found.mean, height=0.55, color=colour, alpha=0.75)
-        axes.errorbar(
-            100 * found.mean, place, xerr=_reach(found), color=INK, capsize=3, linewidth=1
-        )
-    axes.set_yticks(range(len(answers)), [title for title, _ in answers])
-    axes.invert_yaxis()
-    axes.axvline(0.0, color=INK, linewidth=0.8)
-    axes.set_xlabel(label, color=INK)
-    _finish(axes, "x")
-    save_figure(figure, path)
+def draw_curves(axes: "Axes", summary: Summary, names: Sequence[str] | None = None) -> None:
+    """Draw learning curves: the mean of the seeds, and its 95 % interval as a band, in percent.
 
+    No AP is below 0 or above 100, but an interval of few seeds may be: bands are cut there.
 
-def _save_curves(path: Path, summary: Summary, label: str) -> None:
-    figure = new_figure(7.6, 3.8)
-    axes = figure.subplots()
-    for order, (name, title) in enumerate(summary.plan.titles.items()):
+    Args:
+        axes: where to draw.
+        summary: of the study.
+        names: of rows and teachers; all of the plan by default. Those without a curve are left out.
+    """
+    titles = summary.plan.titles
+    for order, name in enumerate(titles if names is None else names):
         curve = summary.curve(name)
         if not curve:
             continue
         steps, found = list(curve), [estimate(values) for values in curve.values()]
         colour = RUN_COLOURS[order % len(RUN_COLOURS)]
-        heights = [100 * one.mean for one in found]
         mark = _MARKS[order % len(_MARKS)]
         axes.plot(
-            steps, heights, mark + "-", color=colour, markersize=4, linewidth=1.6, label=title
+            steps,
+            [100 * one.mean for one in found],
+            f"{mark}-",
+            color=colour,
+            markersize=4,
+            linewidth=1.6,
+            label=titles[name],
+            clip_on=False,  # a mark at 0 is drawn whole
         )
-        lows = [100 * (one.mean if one.low is None else one.low) for one in found]
-        highs = [100 * (one.mean if one.high is None else one.high) for one in found]
-        axes.fill_between(steps, lows, highs, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(steps, *_band(found), color=colour, alpha=0.15, linewidth=0)
+    level, kind = metric_parts(summary.plan.metric)
+    axes.set_ylim(bottom=0.0)
     axes.set_xlabel("optimiser steps", color=INK)
-    axes.set_ylabel(label, color=INK)
+    axes.set_ylabel(f"{level} m{kind} on validation frames, %", color=INK)
     _finish(axes, "y")
     _legend(axes)
-    save_figure(figure, path)
 
 
-def _save_parts(path: Path, summary: Summary, question: Comparison) -> None:
-    """One group per ring, one mark per class."""
+def draw_parts(axes: "Axes", summary: Summary, question: Comparison) -> None:
+    """Draw the paired difference of a question by class and distance, with its 95 % interval.
+
+    Args:
+        axes: where to draw: one group per ring of distance, one mark per class.
+        summary: of the study.
+        question: of its plan.
+    """
     level, kind = metric_parts(summary.plan.metric)
     rings = ["all", *summary.rings()]
     labels = ["mean", *summary.classes()]
-    figure = new_figure(7.2, 3.4)
-    axes = figure.subplots()
     for order, label in enumerate(labels):
         shift = 0.7 * ((order + 0.5) / len(labels) - 0.5)
         for place, ring in enumerate(rings):
@@ -128,10 +129,29 @@ def _save_parts(path: Path, summary: Summary, question: Comparison) -> None:
     axes.axhline(0.0, color=INK, linewidth=0.8)
     axes.set_xticks(range(len(rings)), rings)
     axes.set_ylabel(f"paired difference in {level} {kind}, points", color=INK)
-    axes.set_title(question.title, loc="left", fontsize=11, color=INK)
+    axes.set_title(question.name, loc="left", fontsize=11, color=INK)
     _finish(axes, "y")
     _legend(axes)
+
+
+def _save_gains(path: Path, summary: Summary, questions: Sequence[Comparison]) -> None:
+    metric = summary.plan.metric
+    level, kind = metric_parts(metric)
+    bars = []
+    for question in questions:
+        row, base = (summary.values(name, metric) for name in (question.row, question.base))
+        each = [row[seed] - base[seed] for seed in row if seed in base]
+        bars.append(Bar(question.title, summary.difference(question, metric), each))
+    figure = new_figure(7.8, 1.1 + 0.42 * len(bars))
+    draw_bars(figure.subplots(), bars, f"paired difference in {level} m{kind}, points")
     save_figure(figure, path)
+
+
+def _band(found: Sequence[Estimate]) -> tuple[list[float], list[float]]:
+    """Give the ends of intervals in percent, within what a percentage can be."""
+    lows = [one.mean if one.low is None else max(one.low, 0.0) for one in found]
+    highs = [one.mean if one.high is None else min(one.high, 1.0) for one in found]
+    return [100 * low for low in lows], [100 * high for high in highs]
 
 
 def _reach(found: Estimate) -> float | None:
@@ -150,6 +170,13 @@ def _finish(axes: "Axes", direction: Literal["x", "y"]) -> None:
 
 
 def _legend(axes: "Axes") -> None:
+    handles, labels = axes.get_legend_handles_labels()
     axes.legend(
-        frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1)
+        handles,
+        labels,
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kd3d.metrics.functional import RINGS
 from kd3d.study.plan import Comparison, StudyPlan
 from kd3d.study.results import StudyRun
+from kd3d.study.runner import Failure
 from kd3d.study.statistics import Estimate, estimate, paired
 
 __all__ = ["Summary", "last_gain", "metric_parts"]
@@ -21,10 +22,12 @@ class Summary:
     Args:
         plan: the study.
         runs: finished ones; those of other seeds than the plan's are not counted.
+        failures: runs that failed and were not repeated since.
     """
 
     plan: StudyPlan
     runs: Sequence[StudyRun]
+    failures: Sequence[Failure] = ()
 
     def of(self, name: str) -> list[StudyRun]:
         """Give the runs of a row, or the one of a teacher, in the order of the seeds."""
@@ -44,6 +47,12 @@ class Summary:
     def difference(self, question: Comparison, metric: str) -> Estimate:
         """Estimate by how much the row of a question is above its base, seed by seed."""
         return paired(self.values(question.row, metric), self.values(question.base, metric))
+
+    def answered(self) -> list[Comparison]:
+        """List the questions of which at least one pair of runs is finished."""
+        return [
+            one for one in self.plan.comparisons if self.difference(one, self.plan.metric).count
+        ]
 
     def missing(self) -> list[tuple[str, int]]:
         """List the runs, teachers first, that the plan asks for and that are not there."""

@@ -7,6 +7,7 @@ import torch
 
 from kd3d.errors import InputError, Kd3dError, RecordError
 from kd3d.structures import Detections, PointBatch, TargetBoxes
+from kd3d.structures.joining import handed_over
 
 
 def test_frames_are_concatenated_and_boxes_padded():
@@ -136,3 +137,29 @@ def test_a_worker_joins_points_where_they_are_handed_over(workers):
     assert batch.batch_index.tolist() == [1, 2, 2, 3, 3, 3]
     assert batch.points[:, 0].tolist() == [1, 2, 2, 3, 3, 3]
     assert batch.points.shape == (6, 5)
+
+
+def hand_over(frames):
+    whole = torch.cat(frames)
+    given = [whole, whole[:, 1:3], whole[:0], whole.double()]
+    brought = [handed_over(tensor) for tensor in given]
+    return brought, [tensor.is_shared() for tensor in brought]
+
+
+def test_a_worker_brings_tensors_of_any_kind_to_shared_memory():
+    loader = torch.utils.data.DataLoader(
+        OneFrame(), batch_size=4, num_workers=1, collate_fn=hand_over
+    )
+    ((brought, shared),) = loader
+    whole = torch.cat([OneFrame()[number] for number in range(4)])
+    for found, expected in zip(
+        brought, [whole, whole[:, 1:3], whole[:0], whole.double()], strict=True
+    ):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+    assert shared == [True, True, False, True]  # there is nothing to bring of an empty one
+
+
+def test_outside_of_a_worker_nothing_is_copied():
+    tensor = torch.ones(3)
+    assert handed_over(tensor) is tensor

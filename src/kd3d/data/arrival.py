@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from kd3d.data.device_decode import PixelBatch
+from kd3d.data.packed_batch import PackedBatch
 from kd3d.structures import PointBatch
 
 __all__ = ["Arrival"]
@@ -28,8 +29,10 @@ class Arrival:
     copied: torch.cuda.Event | None = None
 
     @classmethod
-    def start(cls, batch: PointBatch | PixelBatch, device: torch.device | None = None) -> "Arrival":
-        """Begin the copy, and the decoding of points that were left to the device.
+    def start(
+        cls, batch: PackedBatch | PixelBatch, device: torch.device | None = None
+    ) -> "Arrival":
+        """Begin the copy, and the making of what was left to the device.
 
         Args:
             batch: in page-locked memory, if the copy is to go on by itself.
@@ -40,10 +43,10 @@ class Arrival:
             RecordError: if a frame is left without points.
         """
         if device is None or device.type != "cuda":
-            return cls(_decoded(batch))
+            return cls(batch.decode())
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
-            return cls(_decoded(batch.to(device, non_blocking=True)), stream.record_event())
+            return cls(batch.to(device, non_blocking=True).decode(), stream.record_event())
 
     def take(self) -> PointBatch:
         """Return the batch, to be used on the current stream."""
@@ -53,7 +56,3 @@ class Arrival:
             # Its memory is of the other stream: it must not be given away before this one is done.
             self.batch.record_stream(stream)
         return self.batch
-
-
-def _decoded(batch: PointBatch | PixelBatch) -> PointBatch:
-    return batch.decode() if isinstance(batch, PixelBatch) else batch

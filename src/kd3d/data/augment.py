@@ -51,6 +51,17 @@ class WorldTransform:
         self._move(moved)
         return moved
 
+    def positions(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tell where points move to.
+
+        Args:
+            points: ``[N, 3 or more]`` x, y, z in metres, then features.
+
+        Returns:
+            x, y and z ``[N]``, the first columns of what `points` gives.
+        """
+        return (*self._turn(points), points[:, 2] * self.scale)
+
     def boxes(self, boxes: Tensor) -> Tensor:
         """Move boxes.
 
@@ -102,13 +113,15 @@ class WorldTransform:
 
     def _move(self, rows: Tensor) -> None:
         """Move the positions in the first three columns of a tensor, in place."""
+        rows[:, 0], rows[:, 1] = self._turn(rows)
+        rows[:, 2] *= self.scale
+
+    def _turn(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the x and y ``[N]`` that positions in the first columns of a tensor move to."""
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         x = -rows[:, 0] if self.flip_y else rows[:, 0]
         y = -rows[:, 1] if self.flip_x else rows[:, 1]
-        # Both first: they may be views of what is written.
-        turned_x, turned_y = x * cos - y * sin, x * sin + y * cos
-        rows[:, 0], rows[:, 1] = turned_x, turned_y
-        rows[:, 2] *= self.scale
+        return (x * cos).sub_(y * sin), (x * sin).add_(y * cos)
 
 
 @dataclass(frozen=True, slots=True)

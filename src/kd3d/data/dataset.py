@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kd3d.data.arrange import Arrangement, PointSteps
+from kd3d.data.arrange import ArrangedPoints, Arrangement, PointSteps, lay_out
 from kd3d.data.augment import WorldAugmentation, WorldTransform
 from kd3d.data.device_decode import PixelBatch, PixelFrame
 from kd3d.data.frame_index import FrameIndex
 from kd3d.data.keyed import keyed_generator
+from kd3d.data.packed_batch import PackedBatch
 from kd3d.data.paste import ObjectPaste, PastedScan
 from kd3d.data.pixels import PixelScan, pixel_source
 from kd3d.data.samplers import FrameKey
@@ -24,7 +25,7 @@ from kd3d.data.waymo_frames import WaymoFrames
 from kd3d.errors import RecordError
 from kd3d.structures import PointBatch
 
-__all__ = ["DecodeOn", "FrameDataset", "FrameSample", "collate_frames"]
+__all__ = ["DecodeOn", "FrameDataset", "FrameSample", "collate_frames", "pack_frames"]
 
 DecodeOn = Literal["worker", "device"]
 
@@ -34,7 +35,7 @@ class FrameSample:
     """One frame, ready to be collated.
 
     Args:
-        points: ``[N, 5]`` float32 (x, y, z, raw intensity, elongation), metres, vehicle frame.
+        cloud: the points, which `points` gives as a tensor.
         boxes: ``[M, 7]`` float32 (x, y, z, length, width, height, heading).
         labels: ``[M]`` int64 class ids from 0.
         num_points: ``[M]`` int64, as annotated; of pasted objects, their points.
@@ -43,10 +44,10 @@ class FrameSample:
         transform: how the scene was changed; its inverse leads back to the recorded frame.
         pasted: ``[M]`` int64, the rows of pasted objects in their `ObjectDatabase`, -1 for recorded
             ones. They were pasted before the scene was changed.
-        later: what the points are made of on the device, if `points` is empty for that.
+        later: what the points are made of on the device, if `cloud` is empty for that.
     """
 
-    points: Tensor
+    cloud: ArrangedPoints
     boxes: Tensor
     labels: Tensor
     num_points: Tensor
@@ -55,6 +56,14 @@ class FrameSample:
     transform: WorldTransform
     pasted: Tensor
     later: PixelFrame | None = None
+
+    @property
+    def points(self) -> Tensor:
+        """``[N, 5]`` float32 (x, y, z, raw intensity, elongation), metres, vehicle frame.
+
+        Each time a new tensor.
+        """
+        return lay_out([self.cloud])
 
 
 class FrameDataset(Dataset[FrameSample]):
@@ -159,14 +168,15 @@ class FrameDataset(Dataset[FrameSample]):
             pasted=scan.points,
             cleared=scan.boxes[len(recorded.boxes) :],
         )
-        points, later = recorded.points, None
+        later = None
         if pixels is None:
-            points = arrangement.apply(points)
-            _check_kept(points, count, self.source.name(number))
+            cloud = arrangement.apply(recorded.points)
+            _check_kept(cloud, count, self.source.name(number))
         else:
+            cloud = ArrangedPoints.none(recorded.points.shape[1])
             later = PixelFrame(pixels, arrangement, self.source.name(number))
         return FrameSample(
-            points=points,
+            cloud=cloud,
             boxes=boxes[kept],
             labels=labels[kept],
             num_points=scan.num_points[kept],
@@ -194,8 +204,19 @@ def collate_frames(samples: Sequence[FrameSample]) -> PointBatch | PixelBatch:
     Raises:
         InputError: if there is no sample.
     """
+    batch = pack_frames(samples)
+    return batch if isinstance(batch, PixelBatch) else batch.decode()
+
+
+def pack_frames(samples: Sequence[FrameSample]) -> PackedBatch | PixelBatch:
+    """Put samples together as a worker hands them over; `collate_frames` otherwise.
+
+    Raises:
+        InputError: if there is no sample, or their points have different features.
+    """
+    clouds = [sample.cloud for sample in samples]
     batch = PointBatch.from_points(
-        [sample.points for sample in samples],
+        [cloud.points[:0] for cloud in clouds],
         boxes=[sample.boxes for sample in samples],
         labels=[sample.labels for sample in samples],
         num_points=[sample.num_points for sample in samples],
@@ -204,7 +225,7 @@ def collate_frames(samples: Sequence[FrameSample]) -> PointBatch | PixelBatch:
         world=[sample.transform.matrix() for sample in samples],
     )
     later = [sample.later for sample in samples if sample.later is not None]
-    return PixelBatch.collate(later, batch) if later else batch
+    return PixelBatch.collate(later, batch) if later else PackedBatch.collate(clouds, batch)
 
 
 def _check_recorded(count: int, where: str) -> None:
@@ -216,7 +237,7 @@ def _check_recorded(count: int, where: str) -> None:
         )
 
 
-def _check_kept(points: Tensor, recorded: int, where: str) -> None:
+def _check_kept(points: ArrangedPoints, recorded: int, where: str) -> None:
     if not len(points):
         raise RecordError(
             f"none of the frame's {recorded} points is within data.point_range.",

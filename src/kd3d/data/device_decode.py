@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kd3d.data.arrange import Arrangement, PointSteps
+from kd3d.data.arrange import ArrangedPoints, Arrangement, PointSteps, lay_out
 from kd3d.data.pixels import PixelScan, RangePixels, move_points, with_age
 from kd3d.errors import RecordError
 from kd3d.structures import PointBatch
+from kd3d.structures.joining import handed_over, number_rows
 from kd3d.structures.moving import Movable
 
 __all__ = ["PixelBatch", "PixelFrame"]
@@ -63,7 +64,7 @@ class PixelBatch(Movable):
         """Put frames together; `batch` is everything but their points."""
         scans = [frame.scan for frame in frames]
         arrangements = [frame.arrangement for frame in frames]
-        return cls(
+        whole = cls(
             pixels=RangePixels.concatenate([scan.pixels for scan in scans]),
             motions=torch.cat([scan.motions for scan in scans]),
             orders=torch.cat([one.order for one in arrangements]),
@@ -72,6 +73,7 @@ class PixelBatch(Movable):
             frames=tuple(_Part.of(frame) for frame in frames),
             batch=batch,
         )
+        return whole._map(handed_over)
 
     def decode(self) -> PointBatch:
         """Place and arrange the points on the device that this batch is on.
@@ -83,16 +85,14 @@ class PixelBatch(Movable):
         orders = torch.split(self.orders, [frame.points for frame in self.frames])
         pasted = torch.split(self.pasted, [frame.pasted for frame in self.frames])
         cleared = torch.split(self.cleared, [frame.cleared for frame in self.frames])
-        points = []
+        arranged = []
         for frame, *tensors in zip(self.frames, orders, pasted, cleared, strict=True):
             recorded = torch.cat([next(clouds) for _ in range(frame.sweeps)])
-            points.append(Arrangement(frame.steps, *tensors).apply(recorded))
-            frame.check_any(points[-1])
-        index = [
-            torch.full((len(cloud),), frame, device=cloud.device)
-            for frame, cloud in enumerate(points)
-        ]
-        return replace(self.batch, points=torch.cat(points), batch_index=torch.cat(index))
+            arranged.append(Arrangement(frame.steps, *tensors).apply(recorded))
+            frame.check_any(arranged[-1])
+        points = lay_out(arranged)
+        numbers = number_rows([len(cloud) for cloud in arranged], points.device)
+        return replace(self.batch, points=points, batch_index=numbers)
 
     def _sweeps(self) -> list[Tensor]:
         """Points of every sweep, where the vehicle is in its frame, with their age."""
@@ -132,7 +132,7 @@ class _Part:
             name=frame.name,
         )
 
-    def check_any(self, points: Tensor) -> None:
+    def check_any(self, points: ArrangedPoints) -> None:
         if not len(points):
             raise RecordError(
                 f"none of the frame's {self.points} points is within data.point_range.",

@@ -15,9 +15,10 @@ import torch
 
 from kd3d.data.arrival import Arrival
 from kd3d.data.checked_frames import CheckedFrames, LoadedFrame
-from kd3d.data.dataset import collate_frames
+from kd3d.data.dataset import pack_frames
 from kd3d.data.device_decode import PixelBatch
 from kd3d.data.faults import BadRecord
+from kd3d.data.packed_batch import PackedBatch
 from kd3d.data.stateful import ResumableLoader
 from kd3d.errors import Kd3dError
 from kd3d.structures import PointBatch
@@ -38,7 +39,7 @@ class LoadedBatch:
         arrival: the batch on its way there, instead of `batch`.
     """
 
-    batch: PointBatch | PixelBatch | None
+    batch: PackedBatch | PixelBatch | None
     skipped: tuple[BadRecord, ...] = ()
     replaced: tuple[str, ...] = ()
     error: Kd3dError | None = None
@@ -159,6 +160,6 @@ def _collate(frames: Sequence[LoadedFrame], device: torch.device | None) -> Load
     if error is not None or not samples:
         return LoadedBatch(None, skipped, replaced, error)
     try:
-        return LoadedBatch(collate_frames(samples), skipped, replaced, device=device)
+        return LoadedBatch(pack_frames(samples), skipped, replaced, device=device)
     except Kd3dError as mismatch:
         return LoadedBatch(None, skipped, replaced, mismatch)

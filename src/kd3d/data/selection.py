@@ -81,11 +81,17 @@ class Selection:
 
     def within(self, points: Tensor) -> Tensor:
         """Tell which points ``[N, F]`` are kept: those whose x and y are within `point_range`."""
+        return self.covers(points[:, 0], points[:, 1])
+
+    def covers(self, x: Tensor, y: Tensor) -> Tensor:
+        """Tell which places, x and y of ``[N]``, are within `point_range`: ``[N]`` bool."""
         if self.point_range is None:
-            return torch.ones(len(points), dtype=torch.bool, device=points.device)
-        x, y = points[:, 0], points[:, 1]
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
         x_min, y_min, _, x_max, y_max, _ = self.point_range
-        return (x >= x_min) & (x <= x_max) & (y >= y_min) & (y <= y_max)
+        within = x >= x_min
+        for inside in (x <= x_max, y >= y_min, y <= y_max):
+            within &= inside
+        return within
 
     def keep(self, boxes: Tensor, labels: Tensor, num_points: Tensor, *, training: bool) -> Tensor:
         """Tell which objects are kept.

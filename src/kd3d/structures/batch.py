@@ -107,7 +107,7 @@ class PointBatch(Movable):
         _check_world(points, world)
         return cls(
             points=join(points),
-            batch_index=number_rows(points),
+            batch_index=number_rows([len(frame) for frame in points], points[0].device),
             boxes=_pad(boxes, 0),
             labels=_pad(labels, -1),
             num_points=_pad(num_points, -1),

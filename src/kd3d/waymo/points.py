@@ -72,6 +72,7 @@ class PointBuffer:
     def __init__(self, expected: int) -> None:
         self._points = _room_for(expected)
         self._count = 0
+        self._rays: _Rays | None = None
 
     def add(
         self,
@@ -95,16 +96,17 @@ class PointBuffer:
         self._make_room(stop)
         self._points.laser[start:stop] = laser.name
         self._points.return_index[start:stop] = number
-        rays = _Rays(laser, *image.shape[:2])
+        rays = self._rays_of(laser, *image.shape[:2])
         for first in range(0, len(pixels), _BLOCK):
             block = pixels[first : first + _BLOCK]
             rows = self._points.rows(slice(start + first, start + first + len(block)))
-            _copy_channels(rows, _pixels_of(image, block))
-            xyz = rays.points(block, rows.range)
+            values = _pixels_of(image, block)
+            _copy_channels(rows, values)
+            xyz = rays.points(block, values[:, 0].astype(np.float64))
             if motion is not None:
                 xyz = motion.undo(xyz, block)
-            for axis, values in enumerate(xyz):
-                rows.points[:, axis] = values
+            for axis, placed in enumerate(xyz):
+                rows.points[:, axis] = placed
         self._count = stop
 
     def finish(self) -> Points:
@@ -115,6 +117,12 @@ class PointBuffer:
             values.resize((self._count, *values.shape[1:]), refcheck=False)
         self._count = 0
         return points
+
+    def _rays_of(self, laser: LaserCalibration, height: int, width: int) -> "_Rays":
+        """Return a sensor's directions; its second image comes right after its first."""
+        if self._rays is None or not self._rays.are_of(laser, height, width):
+            self._rays = _Rays(laser, height, width)
+        return self._rays
 
     def _make_room(self, count: int) -> None:
         if count <= len(self._points.points):
@@ -166,23 +174,33 @@ class _Rays:
 
     def __init__(self, laser: LaserCalibration, height: int, width: int) -> None:
         inclinations, azimuths = inclinations_of(laser, height), azimuths_of(laser, width)
-        self.width = width
+        self.laser, self.height, self.width = laser, height, width
         self.cosines, self.sines = np.cos(inclinations), np.sin(inclinations)
         rotation, self.origin = laser.extrinsic[:3, :3], laser.extrinsic[:3, 3]
         self.around = rotation[:, :2] @ np.stack([np.cos(azimuths), np.sin(azimuths)])
         self.upward = rotation[:, 2]
 
+    def are_of(self, laser: LaserCalibration, height: int, width: int) -> bool:
+        """Tell whether these are the directions of a sensor."""
+        return self.laser is laser and (self.height, self.width) == (height, width)
+
     def points(
-        self, pixels: NDArray[np.intp], ranges: NDArray[np.float32]
+        self, pixels: NDArray[np.intp], ranges: NDArray[np.float64]
     ) -> list[NDArray[np.float64]]:
         """Return x, y and z of pixels in the vehicle's frame of their instant."""
-        rows, columns = np.divmod(pixels, self.width)
-        level = self.cosines.take(rows) * ranges
-        height = self.sines.take(rows) * ranges
-        return [
-            around.take(columns) * level + (height * upward + offset)
-            for around, upward, offset in zip(self.around, self.upward, self.origin, strict=True)
-        ]
+        rows = pixels // self.width
+        columns = pixels - rows * self.width
+        level, height = self.cosines.take(rows), self.sines.take(rows)
+        level *= ranges
+        height *= ranges
+        xyz = []
+        for around, upward, offset in zip(self.around, self.upward, self.origin, strict=True):
+            along, above = around.take(columns), height * upward
+            along *= level
+            above += offset
+            along += above
+            xyz.append(along)
+        return xyz
 
 
 class Motion:
@@ -194,7 +212,8 @@ class Motion:
     """
 
     def __init__(self, pixel_pose: NDArray[np.float32], pose: NDArray[np.float64]) -> None:
-        self.pixel_pose = pixel_pose
+        channels = pixel_pose.shape[2]
+        self.channels = np.ascontiguousarray(pixel_pose.reshape(-1, channels).T)
         self.to_frame = np.linalg.inv(pose[:3, :3])
         self.position = pose[:3, 3]
 
@@ -203,17 +222,33 @@ class Motion:
     ) -> list[NDArray[np.float64]]:
         """Move points from the vehicle's frame of their pixel's instant to that of the frame."""
         x, y, z = xyz
-        poses = _pixels_of(self.pixel_pose, pixels).T.astype(np.float64, order="C")
-        sine, cosine = _sin_cos(poses[0])
-        y, z = cosine * y - sine * z, sine * y + cosine * z
-        sine, cosine = _sin_cos(poses[1])
-        x, z = cosine * x + sine * z, cosine * z - sine * x
-        sine, cosine = _sin_cos(poses[2])
-        x, y = cosine * x - sine * y, sine * x + cosine * y
-        x += poses[3] - self.position[0]
-        y += poses[4] - self.position[1]
-        z += poses[5] - self.position[2]
-        return [row[0] * x + row[1] * y + row[2] * z for row in self.to_frame]
+        poses = [channel.take(pixels).astype(np.float64) for channel in self.channels]
+        y, z = _turn(y, z, poses[0])
+        z, x = _turn(z, x, poses[1])
+        x, y = _turn(x, y, poses[2])
+        for values, place, position in zip((x, y, z), poses[3:], self.position, strict=True):
+            place -= position
+            values += place
+        moved = []
+        for row in self.to_frame:
+            values = row[0] * x
+            values += row[1] * y
+            values += row[2] * z
+            moved.append(values)
+        return moved
+
+
+def _turn(
+    first: NDArray[np.float64], second: NDArray[np.float64], angles: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotate by angles from the first axis towards the second."""
+    sine, cosine = _sin_cos(angles)
+    turned = cosine * first
+    turned -= sine * second
+    sine *= first
+    cosine *= second
+    sine += cosine
+    return turned, sine
 
 
 def _sin_cos(angles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -227,7 +262,21 @@ def _sin_cos(angles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
         return np.sin(angles), np.cos(angles)
     rest = angles - middle
     square = rest * rest
-    sine = rest * (1 - square * (1 / 6 - square / 120))
-    cosine = 1 - square * (0.5 - square * (1 / 24 - square / 720))
+    sine = _minus(1 / 6, square / 120)
+    sine = _minus(1, np.multiply(square, sine, out=sine))
+    sine *= rest
+    cosine = _minus(1 / 24, square / 720)
+    cosine = _minus(0.5, np.multiply(square, cosine, out=cosine))
+    cosine = _minus(1, np.multiply(square, cosine, out=cosine))
     a, b = np.sin(middle), np.cos(middle)
-    return a * cosine + b * sine, b * cosine - a * sine
+    whole_sine = a * cosine
+    whole_sine += b * sine
+    cosine *= b
+    sine *= a
+    cosine -= sine
+    return whole_sine, cosine
+
+
+def _minus(number: float, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subtract values from a number, in their place."""
+    return np.subtract(number, values, out=values)

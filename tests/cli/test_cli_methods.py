@@ -1,8 +1,6 @@
 """Every method in one line: kd=NAME."""
 
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import kd3d.conf
@@ -111,13 +109,10 @@ def test_an_unknown_method():
     assert all(name in str(caught.value).split() for name in METHODS)
 
 
-def test_an_unknown_method_in_a_sweep(tmp_path):
+def test_an_unknown_method_in_a_sweep(tmp_path, command_here):
     """Before the first run of the sweep, the error lists what there is."""
-    command = "from kd3d.cli.train import main; main()"
-    run = subprocess.run(
-        [sys.executable, "-c", command, "-m", "kd=none,foo", f"log_dir={tmp_path}"],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    words = ["-m", "kd=none,foo", f"log_dir={tmp_path}"]
+    run = command_here("kd3d-train", *words, folder=tmp_path)
     assert run.returncode == 1
     assert "Could not find 'kd/foo'" in run.stderr
     assert "Traceback" not in run.stderr

@@ -1,3 +1,4 @@
+import pickle
 import shutil
 from collections import Counter
 
@@ -258,10 +259,11 @@ class Reporter(Listener):
         torch.save(seen, self.folder / f"{self.global_rank}.pt")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_two_processes_share_the_frames(waymo_root, tmp_path):
     data = WaymoDataModule(waymo_root, batch_size=1, val_batch_size=1, max_frames=5)
-    trainer = L.Trainer(max_epochs=2, devices=2, strategy="ddp_spawn", **FAST)
+    data = pickle.loads(pickle.dumps(data))  # as ddp_spawn does
+    trainer = L.Trainer(max_epochs=2, devices=2, strategy="ddp_fork", **FAST)
     trainer.fit(Reporter(tmp_path), datamodule=data)
     alone, _ = fitted(WaymoDataModule(waymo_root, batch_size=2, max_frames=5))
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]

@@ -1,5 +1,7 @@
 """Two processes on the CPU."""
 
+import pickle
+
 import pytest
 import torch
 from distill_fakes import DealtModule, FeatureKD, make_detector, make_trainer, rank_score
@@ -9,7 +11,7 @@ from kd3d.distill import KDCallback, LabelKD, PivotalLogitKD, RegressionKD
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_two_processes_equal_one_that_accumulates():
     def fit(**options):
         callback = KDCallback(
@@ -30,10 +32,11 @@ def test_two_processes_equal_one_that_accumulates():
         torch.manual_seed(0)
         module = DealtModule(make_detector(0))
         options = {"use_distributed_sampler": False, "num_sanity_val_steps": 0, **options}
+        callback, module = pickle.loads(pickle.dumps((callback, module)))  # as ddp_spawn does
         make_trainer(callback, **options).fit(module)
         return module.parameters()
 
-    both = fit(devices=2, strategy="ddp_spawn")
+    both = fit(devices=2, strategy="ddp_fork")
     one = fit(accumulate_grad_batches=2)
     start = make_detector(0).parameters()
     for first, mine, theirs in zip(start, both, one, strict=True):

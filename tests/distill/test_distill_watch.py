@@ -409,9 +409,11 @@ def test_watching_waits_for_no_device():
         heat = torch.randn(2, 3, 8, 8, requires_grad=True)
         student = ClassMaps(heat, make_grid(8))
         teacher = ClassMaps(torch.randn(2, 3, 16, 16), make_grid(16))
-        pivot_overlap(student, teacher)
-        score_correlation(student, teacher)
-        gradient_shares({"detection": heat.sum(), "logit": heat.square().sum()}, [heat])
+        losses = {"detection": heat.sum(), "logit": heat.square().sum()}
+        shares = gradient_shares(losses, [heat])
+        values = (pivot_overlap(student, teacher), score_correlation(student, teacher))
+    assert shares.keys() == losses.keys()
+    assert all(value.shape == () for value in (*values, *shares.values()))
 
 
 def test_shares_start_no_communication_between_processes(tmp_path):

@@ -24,7 +24,7 @@ def bucket(tmp_path):
         yield web.serve(made), web
 
 
-def test_two_commands_after_the_installation(bucket, command, tmp_path, monkeypatch):
+def test_two_commands_after_the_installation(bucket, command, command_here, tmp_path, monkeypatch):
     monkeypatch.setenv("KD3D_CACHE", str(tmp_path / "cache"))
     root, web = bucket
     here = tmp_path / "here"
@@ -35,7 +35,7 @@ def test_two_commands_after_the_installation(bucket, command, tmp_path, monkeypa
     reads = [last + 1 - first for path, first, last in web.ranges if path.endswith("tfrecord")]
     assert set(reads) == {12}  # of each record, for the index
     web.ranges.clear()
-    trained = command(
+    trained = command_here(
         "kd3d-train",
         "experiment=cp_pillar",
         f"data.root={root}",

@@ -77,7 +77,7 @@ def test_the_report_command_reads_the_study_and_its_single_runs(results, tmp_pat
     told = f"| fitnet | 1 | {percent(values['v064_fitnet'])} | **{gain}** |"
     assert told in text
     assert "- method_study_smoke, v064_sparsekd seed 0\n" in text
-    assert "- method_study_smoke, start_random seeds 0, 1\n" in text
+    assert "- method_study_smoke, start_random (random) seeds 0, 1\n" in text
 
     main([str(results.parent / "runs" / f"{row}-seed0") for row in ROWS] + [f"out={tmp_path}"])
     text = capsys.readouterr().out

@@ -41,8 +41,8 @@ def own(tmp_path_factory):
     return folder
 
 
-def test_one_command_trains_distils_and_evaluates(own, command):
-    done = command("kd3d-train", *WORDS, folder=own)
+def test_one_command_trains_distils_and_evaluates(own, command_here):
+    done = command_here("kd3d-train", *WORDS, folder=own)
     assert done.returncode == 0, done.stdout + done.stderr
     runs = json.loads((own / "run" / "metrics.json").read_text())["runs"]
     assert [run["role"] for run in runs] == ["teacher", "distilled student"]
@@ -58,15 +58,15 @@ def test_one_command_trains_distils_and_evaluates(own, command):
     assert student.point_features == 4
 
 
-def test_its_predictions_are_written_and_scored(own, command):
+def test_its_predictions_are_written_and_scored(own, command_here):
     data = ["data=folder", "data.root=own", "data.num_workers=0"]
     checkpoint = "checkpoint=run/student/detector.ckpt"
-    done = command("kd3d-predict", checkpoint, *data, "out=found.npz", folder=own)
+    done = command_here("kd3d-predict", checkpoint, *data, "out=found.npz", folder=own)
     assert done.returncode == 0, done.stdout + done.stderr
     found = load_objects(own / "found.npz")
     assert found.type_names == CLASSES
     assert found.frame_ids == ("val/drive_0/scan_0", "val/drive_0/scan_1")
-    done = command(
+    done = command_here(
         "kd3d-eval",
         "predictions=found.npz",
         *data,

@@ -11,6 +11,8 @@ from kd3d.cli.job_names import register_job_name
 from kd3d.cli.pipeline import run
 from kd3d.cli.results import read_results
 
+BARE = ["report.picture_frame=null", "report.latency_repeats=0", "callbacks.pictures=null"]
+
 
 @pytest.fixture
 def composed(smoke, monkeypatch):
@@ -20,7 +22,7 @@ def composed(smoke, monkeypatch):
 
     def make(*overrides):
         register_job_name()
-        words = ["experiment=cp_pillar_kd", "scale=smoke", "simulate.workers=1", *overrides]
+        words = ["experiment=cp_pillar_kd", "scale=smoke", "simulate.workers=1", *BARE, *overrides]
         with initialize_config_module("kd3d.conf", version_base="1.3"):
             return compose("train", overrides=words)
 

@@ -69,7 +69,9 @@ def place(tmp_path_factory):
     teacher = create_detector("cp_pillar", point_cloud_range=tuple(RANGE), width=width)
     save_detector(teacher, folder / "teacher.ckpt")
     (folder / "step_notes.py").write_text(NOTES)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
 
 
 def start(place, *words):
@@ -121,10 +123,10 @@ def kill_at(place, count, *words):
 
 
 @pytest.fixture(scope="module")
-def whole(place):
-    """The run that nothing interrupts, and what it printed."""
-    code, output = finish(place, *WORDS, "hydra.run.dir=whole")
-    assert code == 0, output
+def whole(place, command_here):
+    """The run that nothing interrupts, and that is in no process of its own."""
+    done = command_here("kd3d-train", *WORDS, "hydra.run.dir=whole", folder=place)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert len(steps_of(place / "whole")) == STEPS
     return place / "whole"
 
@@ -149,7 +151,7 @@ def test_a_killed_run_goes_on_with_the_very_next_frame(place, whole):
     assert "experiment=cp_pillar_kd" in (run / "report.md").read_text()
 
 
-def test_a_finished_run_says_where_its_report_is(place, whole):
-    code, output = finish(place, "resume=whole")
-    assert code == 0, output
-    assert f"finished before: {whole / 'report.md'}" in output
+def test_a_finished_run_says_where_its_report_is(place, whole, command_here):
+    done = command_here("kd3d-train", "resume=whole", folder=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"finished before: {whole / 'report.md'}" in done.stdout

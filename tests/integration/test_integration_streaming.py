@@ -115,16 +115,6 @@ def tiny_module():
     return DetectorModule(detector, total_steps=10)
 
 
-@pytest.fixture
-def one_thread(monkeypatch):
-    """Keep torch from starting threads, which forked ranks would wait for and not have."""
-    threads = torch.get_num_threads()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # Lightning leaves it at that
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("kind", ["tfrecords", "FolderFrames"])

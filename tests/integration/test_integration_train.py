@@ -1,4 +1,4 @@
-"""kd3d-train and kd3d-eval as a user types them."""
+"""kd3d-train as a user types it; what comes after the first run goes on inside this process."""
 
 import csv
 import json
@@ -74,10 +74,10 @@ def test_only_the_distilled_run_has_kd_terms_in_its_curves(smoke):
     assert not any(name.startswith("kd/") for name in plain)
 
 
-def test_a_finished_run_is_not_repeated(smoke, command):
+def test_a_finished_run_is_not_repeated(smoke, command_here):
     folder, _ = smoke
     before = (folder / "run" / "report.md").stat().st_mtime_ns
-    again = command(
+    again = command_here(
         "kd3d-train",
         "experiment=cp_pillar_kd",
         "scale=smoke",
@@ -90,7 +90,7 @@ def test_a_finished_run_is_not_repeated(smoke, command):
     assert (folder / "run" / "report.md").stat().st_mtime_ns == before
 
 
-def test_a_sweep_shares_one_teacher_and_a_rerun_skips_finished_jobs(smoke, command):
+def test_a_sweep_shares_one_teacher_and_a_rerun_skips_finished_jobs(smoke, command_here):
     folder, _ = smoke
     words = [
         "-m",
@@ -99,18 +99,20 @@ def test_a_sweep_shares_one_teacher_and_a_rerun_skips_finished_jobs(smoke, comma
         "simulate.workers=1",
         "run.plain=false",
         "run.initialised=false",
+        "report.picture_frame=null",
+        "callbacks.pictures=null",
     ]
     teachers = {
         path: path.stat().st_mtime_ns
         for path in (folder / "logs" / "train" / "teachers").glob("*/detector.ckpt")
     }
     assert teachers
-    first = command("kd3d-train", *words, "seed=1,2", folder=folder)
+    first = command_here("kd3d-train", *words, "seed=1,2", folder=folder)
     assert first.returncode == 0, first.stdout + first.stderr
     jobs = sorted((folder / "logs" / "train" / "sweeps").glob("*/report.md"))
     assert len(jobs) == 2
     stamps = [job.stat().st_mtime_ns for job in jobs]
-    second = command("kd3d-train", *words, "seed=1,2", folder=folder)
+    second = command_here("kd3d-train", *words, "seed=1,2", folder=folder)
     assert second.stdout.count("finished before") == 2, second.stdout + second.stderr
     assert [job.stat().st_mtime_ns for job in jobs] == stamps
     assert {
@@ -119,9 +121,9 @@ def test_a_sweep_shares_one_teacher_and_a_rerun_skips_finished_jobs(smoke, comma
     } == teachers
 
 
-def test_evaluating_a_checkpoint_gives_the_reports_numbers(smoke, command):
+def test_evaluating_a_checkpoint_gives_the_reports_numbers(smoke, command_here):
     folder, _ = smoke
-    done = command(
+    done = command_here(
         "kd3d-eval",
         "checkpoint=run/student/detector.ckpt",
         "data.root=data/smoke",
@@ -152,8 +154,8 @@ def test_evaluating_a_checkpoint_gives_the_reports_numbers(smoke, command):
         ),
     ],
 )
-def test_what_cannot_work_stops_with_one_message(words, parts, command, tmp_path):
-    done = command("kd3d-train", *words, folder=tmp_path)
+def test_what_cannot_work_stops_with_one_message(words, parts, command_here, tmp_path):
+    done = command_here("kd3d-train", *words, folder=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for part in parts:

@@ -13,6 +13,7 @@ from kd3d.cli.results import read_results
 from kd3d.errors import ConfigError
 
 ONLY_STUDENT = ["run.plain=false", "run.initialised=false"]
+BARE = ["report.picture_frame=null", "report.latency_repeats=0", "callbacks.pictures=null"]
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_pillar_network_teaches_a_voxel_network(composed, smoke, tmp_path):
     teachers = smoke[0] / "logs" / "train" / "teachers"
     trained = set(teachers.glob("cp_pillar-*/detector.ckpt"))  # the smoke run's, at least
     assert trained
-    run(composed("pillar_to_voxel_kd", *ONLY_STUDENT), tmp_path, "kd3d-train")
+    run(composed("pillar_to_voxel_kd", *ONLY_STUDENT, *BARE), tmp_path, "kd3d-train")
     teacher, student = read_results(tmp_path / "metrics.json")
     assert (teacher.detector, student.detector) == ("cp_pillar", "cp_voxel_xxs")
     assert {"kd/logit", "kd/regression"} <= columns(tmp_path)
@@ -57,7 +58,13 @@ def test_a_pillar_network_teaches_a_voxel_network(composed, smoke, tmp_path):
 
 
 def test_a_student_starts_from_a_file(composed, tmp_path):
-    words = ["student=cp_voxel_xxs", "trainer.max_steps=1", "run.teacher=false", *ONLY_STUDENT]
+    words = [
+        "student=cp_voxel_xxs",
+        "trainer.max_steps=1",
+        "run.teacher=false",
+        *ONLY_STUDENT,
+        *BARE,
+    ]
     run(composed("cp_voxel", *words), tmp_path / "first", "kd3d-train")
     file = tmp_path / "first" / "student" / "detector.ckpt"
     words += ["init=copy", f"init.checkpoint={file}", "optimizer.max_rate=0"]

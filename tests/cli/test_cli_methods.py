@@ -103,6 +103,14 @@ def test_the_command_line_wins_over_the_pair():
     assert config.kd.objectives.regression.weight == 0.2
 
 
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"none", "sparsekd", "anchor"}))
+def test_a_method_has_one_default_weight(name):
+    """In YAML and in Python."""
+    (objective,) = objectives_of(composed(f"kd={name}", "student=cp_pillar_v064")).values()
+    plain = type(objective)(pivots="all") if name == "vanilla" else type(objective)()
+    assert objective.weight == plain.weight
+
+
 def test_an_unknown_method():
     with pytest.raises(MissingConfigException, match="Could not find 'kd/foo'") as caught:
         composed("kd=foo")

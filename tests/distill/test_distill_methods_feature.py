@@ -233,7 +233,7 @@ def test_boxes_below_the_threshold_are_no_rois(owner):
     case = make_feature_case()
     boxes = slow.highest_boxes(getattr(case, owner), 40, 0.9)
     assert 0 < len(boxes) < 80
-    objective = MimicKD(rois=owner, max_boxes=40, score_threshold=0.9)
+    objective = MimicKD(1.0, rois=owner, max_boxes=40, score_threshold=0.9)
     assert term(objective, case).item() == pytest.approx(slow.roi_squared(case, boxes), rel=2e-5)
 
 

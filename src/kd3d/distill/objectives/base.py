@@ -123,7 +123,7 @@ class Objective(nn.Module):
     `build_adapters`.
 
     Args:
-        weight: factor of the term; may be changed during training.
+        weight: factor of the term, `default_weight` if None; may be changed during training.
         schedule: when the objective acts; always, with its whole weight, if None.
 
     Raises:
@@ -153,6 +153,8 @@ class Objective(nn.Module):
     map_names: Sequence[str] = ("heatmap",)
     #: Methods of the teacher that the objective calls.
     teacher_methods: Sequence[str] = ()
+    #: Weight of an objective that is given none: published, or chosen in docs/weight-study.md.
+    default_weight: float = 1.0
     #: Whether the teacher must run; if not, `forward` may be given None for its outputs.
     needs_teacher: bool = True
     #: Whether `forward` gives a term; if not, the student is not listened to.
@@ -160,12 +162,12 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         schedule: ScheduleLike | None = None,
     ) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight = self.default_weight if weight is None else weight
         self.schedule = as_schedule(schedule)
         #: The schedule's factor in this step. The step multiplies what `forward` gives by it; an
         #: `amend` that depends on the weight uses it itself.

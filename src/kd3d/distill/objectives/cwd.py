@@ -20,7 +20,7 @@ class ChannelWiseKD(FeatureObjective):
     al., ICCV 2021, arXiv 2011.13256); see `kd3d.distill.functional.channel_kl_loss`.
 
     Args:
-        weight: factor of the term.
+        weight: factor of the term; None is `default_weight`.
         temperature: T; the paper's 4 by default.
         student_tap: see `FeatureObjective`.
         teacher_tap: likewise.
@@ -33,10 +33,11 @@ class ChannelWiseKD(FeatureObjective):
     """
 
     name = "cwd"
+    default_weight = 2.0
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         temperature: float = 4.0,
         student_tap: str = "backbone_2d",

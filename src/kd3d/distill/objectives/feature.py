@@ -36,7 +36,7 @@ class FeatureObjective(Objective):
     behind it if `norm`; see `Objective.build_adapters`.
 
     Args:
-        weight: factor of the term.
+        weight: factor of the term; None is `default_weight`.
         student_tap: dotted path of the student's module whose output is compared.
         teacher_tap: the same of the teacher; the student's path by default.
         adapter: "unequal" projects the student's features if the channels differ, "always" in any
@@ -52,7 +52,7 @@ class FeatureObjective(Objective):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         student_tap: str = "backbone_2d",
         teacher_tap: str | None = None,

@@ -21,6 +21,7 @@ class FitNetKD(FeatureObjective):
     """
 
     name = "fitnet"
+    default_weight = 4.0
 
     @property
     def comparison(self) -> str:

@@ -29,7 +29,7 @@ class ForegroundKD(FeatureObjective):
     `kd3d.distill.functional.feature_l2_loss`.
 
     Args:
-        weight: factor of the term.
+        weight: factor of the term; None is `default_weight`.
         mask: "hard" or "soft".
         student_tap: see `FeatureObjective`.
         teacher_tap: likewise.
@@ -42,10 +42,11 @@ class ForegroundKD(FeatureObjective):
     """
 
     name = "fg"
+    default_weight = 15.0
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         mask: ForegroundMask = "hard",
         student_tap: str = "backbone_2d",

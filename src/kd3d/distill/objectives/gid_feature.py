@@ -31,7 +31,7 @@ class GIDFeatureKD(FeatureObjective):
     `kd3d.distill.functional.relation_loss`.
 
     Args:
-        weight: factor of the term.
+        weight: factor of the term; None is `default_weight`.
         relation_weight: factor of the relation term within it; 0 leaves it out.
         most: instances per frame.
         overlap: bird's-eye-view IoU above which an instance with a smaller score gap is dropped.
@@ -47,10 +47,11 @@ class GIDFeatureKD(FeatureObjective):
     """
 
     name = "gid_f"
+    default_weight = 4.5
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         relation_weight: float = 1.0,
         most: int = 10,

@@ -23,7 +23,7 @@ class GIDLogitKD(Objective):
     Detection" (CVPR 2021, arXiv 2103.02340).
 
     Args:
-        weight: factor of the loss.
+        weight: factor of the loss; None is `default_weight`.
         most: instances per frame.
         overlap: bird's-eye-view intersection over union above which the instance of the smaller gap
             is dropped.
@@ -34,11 +34,12 @@ class GIDLogitKD(Objective):
     """
 
     name = "gid_logit"
+    default_weight = 3.0
     map_names = ("heatmap", "center", "center_z", "dim", "rot")
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         most: int = 10,
         overlap: float = 0.3,

@@ -30,7 +30,7 @@ class MimicKD(FeatureObjective):
     `kd3d.distill.functional.roi_feature_loss`.
 
     Args:
-        weight: factor of the term.
+        weight: factor of the term; None is `default_weight`.
         rois: the boxes: "truth" (all objects), or the highest boxes of the "teacher" or the
             "student", without suppression of overlaps.
         size: points along each side of a box.
@@ -47,10 +47,11 @@ class MimicKD(FeatureObjective):
     """
 
     name = "mimic"
+    default_weight = 15.0
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         rois: RoISource = "truth",
         size: int = 7,

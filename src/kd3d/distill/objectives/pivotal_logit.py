@@ -15,6 +15,14 @@ _ALIGNED: dict[Alignment, str] = {
     "resize": "resize: student's map stretched over the teacher's",
     "pool": "pool: finer map averaged over the coarser cells",
 }
+#: Weights by the kind of pivots: at the first as published, at the others chosen (weight-study.md).
+_WEIGHTS: dict[Pivots, float] = {
+    "gaussian": 7.0,
+    "confidence": 15.0,
+    "rank": 20.0,
+    "foreground": 30.0,
+    "all": 250.0,
+}
 
 
 class PivotalLogitKD(Objective):
@@ -27,7 +35,8 @@ class PivotalLogitKD(Objective):
     arXiv 2205.15156).
 
     Args:
-        weight: factor of the loss; the paper's recipes use 7 (pillars), 10 or 15 (voxels).
+        weight: factor of the loss; the paper's recipes use 7 (pillars), 10 or 15 (voxels). None is
+            7 at gaussian pivots, and what suits the other kinds (docs/weight-study.md).
         pivots: "gaussian" (teacher confidence times ground-truth Gaussian; the paper's best),
             "foreground" (wherever that Gaussian is not zero), "confidence", "rank", or "all": the
             paper's plain logit distillation.
@@ -47,7 +56,7 @@ class PivotalLogitKD(Objective):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         pivots: Pivots = "gaussian",
         threshold: float = 0.1,
@@ -55,8 +64,8 @@ class PivotalLogitKD(Objective):
         alignment: Alignment = "pivot",
         schedule: ScheduleLike | None = None,
     ) -> None:
-        super().__init__(weight, schedule=schedule)
         check_pivots(pivots, threshold, top_k, alignment)
+        super().__init__(_WEIGHTS[pivots] if weight is None else weight, schedule=schedule)
         self.pivots: Pivots = pivots
         self.threshold = threshold
         self.top_k = top_k

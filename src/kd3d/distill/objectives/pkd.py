@@ -22,6 +22,7 @@ class PearsonKD(FeatureObjective):
     """
 
     name = "pkd"
+    default_weight = 3.0
 
     @property
     def comparison(self) -> str:

@@ -33,11 +33,12 @@ class RegressionKD(Objective):
     """
 
     name = "regression"
+    default_weight = 0.2
     map_names = ("center", "center_z", "dim", "rot")
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         space: Space = "metres",
         code_weights: Sequence[float] | None = None,

@@ -25,7 +25,7 @@ class SoftFocalKD(Objective):
     Detection with Knowledge Distillation" (NeurIPS 2022, arXiv 2205.15156).
 
     Args:
-        weight: factor of the loss.
+        weight: factor of the loss; None is `default_weight`.
         positive: the teacher's probability from which, inclusive, a cell and class is positive.
         alignment: how maps of different cells are compared, as for `PivotalLogitKD`.
         schedule: when the objective acts, see `Schedule`.
@@ -35,10 +35,11 @@ class SoftFocalKD(Objective):
     """
 
     name = "soft_focal"
+    default_weight = 0.7
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | None = None,
         *,
         positive: float = 0.5,
         alignment: Alignment = "pivot",

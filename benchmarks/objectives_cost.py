@@ -2,9 +2,8 @@
 
 CP-Pillar teaches CP-Pillar-v0.64 at batch 2 (464 x 464 and 232 x 232 cells, full width). Every
 objective of every file in ``conf/kd`` runs by itself, forward and backward to the student's maps or
-features. On a CPU the process keeps its freed memory, as ``kd3d-train`` does; with ``--give-back``
-it does not, and every gradient of the features meets new pages. A minute on a CPU; with
-``--small``, derived small networks, seconds.
+features. A few minutes on a CPU; with ``--small``, derived small
+networks, seconds.
 """
 
 import argparse
@@ -25,7 +24,6 @@ from kd3d import PointBatch, RegressionKD
 from kd3d.distill import BatchView, Objective, Outputs, StepContext, Teacher
 from kd3d.distill.taps import Taps
 from kd3d.profiling.memory import measure_peak
-from kd3d.training import keep_freed_memory
 
 MOST = 0.05
 SETTINGS = Path(__file__).parents[1] / "conf" / "kd"
@@ -50,13 +48,10 @@ def main() -> None:
     parser.add_argument(
         "--cpu-time", action="store_true", help="seconds of all threads, for a busy machine"
     )
-    parser.add_argument("--give-back", action="store_true", help="freed memory, to the system")
     parser.add_argument("--only", nargs="*", default=[], help="names of files in conf/kd")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    if arguments.device == "cpu" and not arguments.give_back:
-        keep_freed_memory()
 
     device = torch.device(arguments.device)
     full = not arguments.small

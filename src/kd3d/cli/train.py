@@ -63,15 +63,10 @@ def go_on(words: Sequence[str]) -> float:
 
 
 def _run(config: DictConfig, folder: Path, command: str, words: Sequence[str]) -> float:
-    import torch
-
     from kd3d.cli.pipeline import run
     from kd3d.cli.study import run_study
-    from kd3d.training import keep_freed_memory
 
     quieten()
-    if config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
-        keep_freed_memory()
     # logger=mlflow keeps its files in the run's folder, which recent releases must be told twice
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     if config.study is not None:

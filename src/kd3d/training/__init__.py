@@ -1,6 +1,5 @@
 """LightningModules and schedules that train kd3d's detectors."""
 
-from kd3d.training.freed_memory import keep_freed_memory
 from kd3d.training.frozen import FrozenPart
 from kd3d.training.groups import RateGroups
 from kd3d.training.module import DetectorModule
@@ -21,7 +20,6 @@ __all__ = [
     "TimeSpent",
     "WarmStartReport",
     "find_checkpoint",
-    "keep_freed_memory",
     "one_cycle",
     "warm_start",
 ]

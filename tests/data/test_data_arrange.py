@@ -40,7 +40,7 @@ def step_by_step(arrangement, recorded):
     there[len(arrangement.pasted) :] = are_uncovered(recorded, arrangement.cleared)
     points = steps.transform.points(torch.cat((arrangement.pasted, recorded)))
     points, there = points[arrangement.order], there[arrangement.order]
-    return points[there & steps.selection.within(points)]
+    return points[there & steps.selection.covers(points[:, 0], points[:, 1])]
 
 
 def same_bits(found, expected):

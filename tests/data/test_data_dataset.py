@@ -134,7 +134,7 @@ def test_point_range_crops_in_xy_and_drops_boxes_outside_in_training(index, reco
 def test_point_range_keeps_what_lies_on_its_border():
     selection = Selection(point_range=[-1, -1, -1, 1, 1, 1])
     points = torch.tensor([[1.0, -1.0, 9.0], [1.0001, 0.0, 0.0]])
-    assert points[selection.within(points)].tolist() == [[1, -1, 9]]
+    assert points[selection.covers(points[:, 0], points[:, 1])].tolist() == [[1, -1, 9]]
 
 
 def test_boxes_need_one_corner_within_point_range():

@@ -79,10 +79,6 @@ class Selection:
         places = [chosen.index(name) if name in chosen else -1 for name in known]
         return torch.tensor([*places, -1])[labels]
 
-    def within(self, points: Tensor) -> Tensor:
-        """Tell which points ``[N, F]`` are kept: those whose x and y are within `point_range`."""
-        return self.covers(points[:, 0], points[:, 1])
-
     def covers(self, x: Tensor, y: Tensor) -> Tensor:
         """Tell which places, x and y of ``[N]``, are within `point_range`: ``[N]`` bool."""
         if self.point_range is None:

@@ -46,7 +46,7 @@ student-study: install ## train students of other widths, depths and cells (resu
 gain-study: install ## run or go on with docs/gain-study.md: rows of runs over paired seeds (CPU, under 2.5 hours)
 	$(BIN)/kd3d-train experiment=gain_study
 
-weight-study: install ## run or go on with docs/weight-study.md: three weights for every method (CPU, about 40 minutes)
+weight-study: install ## run or go on with docs/weight-study.md: three weights for every method (CPU, about one core hour)
 	$(BIN)/kd3d-train experiment=weight_study
 
 method-study: install ## run or go on with docs/methods.md: every method of distillation, pair by pair (CPU, under 5 hours)

@@ -1,5 +1,7 @@
 """What holds for every detector, each at a quarter of its width on a tiny range."""
 
+import gc
+import warnings
 from pathlib import Path
 
 import kd3d.conf
@@ -59,6 +61,32 @@ def collate(frames):
         boxes=[one["boxes"] for one in frames],
         labels=[one["labels"] for one in frames],
     )
+
+
+def num_tensors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what isinstance finds behind torch's lazy names
+        return sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
+
+
+def train_once(detector):
+    batch = collate([frame()])
+    targets = detector.assign_targets(batch.boxes, batch.labels)
+    detector.loss(detector(batch), targets)["loss"].backward()
+
+
+@every
+def test_a_step_leaves_no_tensor_in_memory(name):
+    detector = tiny(name)
+    train_once(detector)  # its gradients stay
+    gc.collect()
+    gc.disable()  # a circle of references would wait for it, and a step's tensors with the circle
+    try:
+        before = num_tensors()
+        train_once(detector)
+        assert num_tensors() == before
+    finally:
+        gc.enable()
 
 
 def test_there_are_ten():

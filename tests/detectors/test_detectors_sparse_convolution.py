@@ -1,7 +1,9 @@
 """Both engines against dense convolution, and what a convolution refuses."""
 
 import copy
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -135,6 +137,22 @@ def test_gradient_of_what_asks_for_it(engine, frozen):
     conv(x).features.square().sum().backward()
     assert (x.features.grad is None) == (frozen == "features")
     assert (conv.weight.grad is None) == (frozen == "weight")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("geometry", [SUBMANIFOLD, STRIDED])
+def test_pairs_go_with_their_tensor(engine, geometry):
+    need(engine)
+    conv, x = make_convolution(geometry, engine=engine), sparse()
+    y = conv(x)
+    pairs = [weakref.ref(one) for one in x.rulebooks.values() if one is not True]
+    gc.disable()  # they must not wait for it
+    try:
+        del x, y
+        assert pairs
+        assert not any(one() for one in pairs)
+    finally:
+        gc.enable()
 
 
 def test_no_second_derivative():

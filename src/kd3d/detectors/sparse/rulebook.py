@@ -72,7 +72,8 @@ class Rulebook:
         identity: the tap that joins each row with itself; its pairs are counted, but not listed.
         coords: ``[M, 4]`` int64 (frame, z, y, x) output cells.
         shape: output cells along z, y, x.
-        rulebooks: the rulebooks of the output cells.
+        rulebooks: the rulebooks of the output cells, if those are new ones; the input's own would
+            lead back to this one, and a circle stays in memory until Python looks for circles.
     """
 
     inputs: Tensor
@@ -189,7 +190,6 @@ def _mirrored(
         identity=len(counts),
         coords=tensor.coords,
         shape=tensor.shape,
-        rulebooks=tensor.rulebooks,
     )
 
 

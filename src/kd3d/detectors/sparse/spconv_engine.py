@@ -100,7 +100,7 @@ class _Pairs:
         coords: ``[M, 4]`` int64 output cells.
         shape: output cells along z, y, x.
         submanifold: whether the output cells are the input cells.
-        rulebooks: of the output cells.
+        rulebooks: of the output cells, if those are new ones.
     """
 
     rows: Tensor
@@ -137,7 +137,7 @@ def _find_pairs(x: SparseTensor, geometry: Geometry) -> _Pairs:
         coords=x.coords if geometry.submanifold else cells.long(),
         shape=shape,
         submanifold=geometry.submanifold,
-        rulebooks=x.rulebooks if geometry.submanifold else {CHECKED: True},
+        rulebooks={CHECKED: True},
     )
     x.rulebooks[key] = found
     return found
@@ -148,6 +148,8 @@ def _convolve_natively(x: SparseTensor, weight: Tensor, geometry: Geometry) -> S
     with one_thread():
         pairs = _find_pairs(x, geometry)
     features = _NativeConvolution.apply(x.features, weight, pairs)  # type: ignore[no-untyped-call]
+    if geometry.submanifold:
+        return x.with_features(features)
     return SparseTensor(features, pairs.coords, pairs.shape, x.num_frames, pairs.rulebooks)
 
 

@@ -50,6 +50,8 @@ def convolve(
         )
     rulebook = find_rulebook(x, geometry)
     result: Tensor = _Convolution.apply(features, weight, bias, rulebook)  # type: ignore[no-untyped-call]
+    if geometry.submanifold:
+        return x.with_features(result)
     return SparseTensor(result, rulebook.coords, rulebook.shape, x.num_frames, rulebook.rulebooks)
 
 

@@ -21,6 +21,7 @@ from kd3d.cli.results import Role, RunResult, read_results
 from kd3d.cli.run_lock import alone_in
 from kd3d.cli.sizes import BatchSizes, print_sizes
 from kd3d.cli.stages import Stage, check_options, evaluate_loaded, has_begun, train_stage
+from kd3d.cli.stopped import told_when_stopped
 from kd3d.cli.stored_config import check_same, config_text
 from kd3d.cli.teachers import load_teacher, teacher_config, teacher_folder, teacher_network
 from kd3d.cli.trained_weights import check_weights
@@ -52,6 +53,7 @@ def run(config: DictConfig, folder: Path, command: str) -> float:
         ConfigError: if options are missing or contradict each other, or those that the run was
             started with.
         OutputError: if another command is at work in the folder.
+        SystemExit: if a signal stops the training, with 128 + its number.
     """
     console = Console(quiet=not is_first_process())
     _check(config)
@@ -60,7 +62,8 @@ def run(config: DictConfig, folder: Path, command: str) -> float:
         console.print(f"finished before: {folder / 'report.md'}")
         print_results(finished, console=console)
         return finished[-1].metrics["L2_mAPH"]
-    with alone_in(folder):
+    going_on = f"kd3d-train resume={folder} goes on from the last checkpoint."
+    with alone_in(folder), told_when_stopped(going_on, console):
         return _train(config, folder, command, console)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from kd3d.cli.environment import describe_machine
 from kd3d.cli.folders import require_root
 from kd3d.cli.run_lock import alone_in
+from kd3d.cli.stopped import told_when_stopped
 from kd3d.cli.study_configs import row_config, settings_of, teacher_run_config, with_teacher
 from kd3d.cli.study_data import make_data
 from kd3d.cli.study_runs import PlannedRun, collect, keep_teacher, run_here, teacher_file
@@ -42,8 +43,6 @@ from kd3d.study.summary import Summary
 from kd3d.study.tables import runs_csv, verdict
 
 __all__ = ["run_study"]
-
-_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +96,23 @@ def run_study(config: DictConfig, folder: Path, command: str, words: Sequence[st
         ConfigError: if the plan, or a finished run, does not fit.
         DatasetError: if the data is not what finished runs were run on, or is damaged.
         OutputError: if runs failed, or a file cannot be read or written. Finished runs stay.
+        SystemExit: if a signal stops it, with 128 + its number.
     """
     study = _prepare(config, folder, words)
     console, plan = study.console, study.plan
     failures: list[Failure] = []
-    try:
-        with alone_in(folder):
-            if not study.options.report_only:
-                study.dataset = make_data(config)
-                _take_over(study, study.dataset)
-            study.runs = read_runs(study.options.results)
-            _check(study)
-            write_plan(study.options.results, plan)
-            if not study.options.report_only:
-                failures = _run_missing(study)
-                write_failures(study.options.results, failures)
-            page = _report(study, command, failures)
-    except KeyboardInterrupt:
-        console.print("stopped: finished runs are kept, and the same command goes on.")
-        raise SystemExit(_INTERRUPTED) from None
+    going_on = "finished runs are kept, and the same command goes on."
+    with alone_in(folder), told_when_stopped(going_on, console):
+        if not study.options.report_only:
+            study.dataset = make_data(config)
+            _take_over(study, study.dataset)
+        study.runs = read_runs(study.options.results)
+        _check(study)
+        write_plan(study.options.results, plan)
+        if not study.options.report_only:
+            failures = _run_missing(study)
+            write_failures(study.options.results, failures)
+        page = _report(study, command, failures)
     summary = Summary(plan, study.runs)
     for question in plan.comparisons:
         if question.group is None or summary.difference(question, plan.metric).count:

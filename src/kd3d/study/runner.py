@@ -165,9 +165,18 @@ def _take_ended(work: _Work) -> list[Job]:
         _, process = work.running.pop(job.name)
         if process.returncode:
             text = job.log.read_text(encoding="utf-8", errors="replace")
-            lines = last_lines(text) or f"exit status {process.returncode}, nothing printed"
-            work.failures[job.name] = Failure(job.name, lines)
+            ending = _how_it_ended(process.returncode)
+            work.failures[job.name] = Failure(job.name, f"{last_lines(text)}\n{ending}".lstrip())
     return ended
+
+
+def _how_it_ended(status: int) -> str:
+    """Put an exit status other than 0 into words."""
+    if status > 0:
+        return f"ended with exit status {status}"
+    name = signal.Signals(-status).name
+    often = ", which a machine does that is out of memory" if name == "SIGKILL" else ""
+    return f"killed by {name}{often}"
 
 
 def _stop(running: "Sequence[tuple[Job, subprocess.Popen[bytes]]]") -> None:

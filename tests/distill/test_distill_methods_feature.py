@@ -185,11 +185,14 @@ def test_the_layout_in_memory_does_not_matter(name):
 
 
 @every_method
-def test_a_second_backward_gives_the_same(name):
+@pytest.mark.parametrize("layout", ["equal", "coarser"])
+def test_a_second_backward_gives_the_same(name, layout):
     """Shares of the gradient are measured before the real backward pass."""
-    case = make_feature_case()
+    case = make_feature_case(**LAYOUTS[layout])
     value = term(METHODS[name].make(), case)
+    before = case.teacher_features.clone()
     first = torch.autograd.grad(value, case.student_features, retain_graph=True)
+    assert torch.equal(case.teacher_features, before)
     second = torch.autograd.grad(value, case.student_features)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 

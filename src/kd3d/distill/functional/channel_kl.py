@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kd3d.distill.functional.feature_pair import FeaturePair, blocks_of, check_channels_equal
+from kd3d.distill.functional.feature_pair import (
+    FeaturePair,
+    Pooled,
+    blocks_of,
+    check_channels_equal,
+)
 from kd3d.errors import ConfigError
 
 __all__ = ["channel_kl_loss", "check_temperature"]
@@ -52,7 +57,7 @@ def check_temperature(temperature: float) -> None:
 
 
 class _Divergence(torch.autograd.Function):
-    """The sum of the divergences. Keeps its inputs alone; the backward goes through again."""
+    """The sum of the divergences. Keeps its inputs and the teacher's averages alone."""
 
     @staticmethod
     def forward(
@@ -64,7 +69,8 @@ class _Divergence(torch.autograd.Function):
         temperature: float,
     ) -> Tensor:
         sums = [_Sums(student.shape[1], temperature, student.device) for _ in range(len(student))]
-        for frame, rows, mine, theirs in blocks_of(student, teacher, factor):
+        ctx.pooled = Pooled.room_for(student, factor, ctx.needs_input_grad[0])
+        for frame, rows, mine, theirs in blocks_of(student, teacher, factor, ctx.pooled):
             if inside is None:
                 sums[frame.start].add(mine, theirs)
             else:
@@ -82,8 +88,8 @@ class _Divergence(torch.autograd.Function):
         student, teacher, inside, log_s, log_t = ctx.saved_tensors
         sharpness = _LOG2E / ctx.temperature
         slope = gradient / ctx.temperature
-        pull = torch.empty_like(student)
-        for frame, rows, mine, theirs in blocks_of(student, teacher, ctx.factor):
+        pull, blocks = ctx.pooled.blocks_back(student, teacher, ctx.factor)
+        for frame, rows, mine, theirs in blocks:
             strong = torch.add(-log_s[frame], mine, alpha=sharpness).exp2_()
             stronger = torch.add(-log_t[frame], theirs, alpha=sharpness).exp2_()
             apart = strong.sub_(stronger)

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kd3d.distill.functional.feature_pair import FeaturePair, blocks_of, check_channels_equal
+from kd3d.distill.functional.feature_pair import (
+    FeaturePair,
+    Pooled,
+    blocks_of,
+    check_channels_equal,
+)
 from kd3d.errors import ConfigError
 
 __all__ = ["feature_l2_loss"]
@@ -50,7 +55,7 @@ def feature_l2_loss(pair: FeaturePair, weights: Tensor | None = None) -> Tensor:
 
 
 class _SquaredDifference(torch.autograd.Function):
-    """The weighted sum of squares. Keeps its inputs alone; the backward computes them again."""
+    """The weighted sum of squares. Keeps its inputs and the teacher's averages alone."""
 
     @staticmethod
     def forward(
@@ -62,8 +67,9 @@ class _SquaredDifference(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(student, teacher, weights)
         ctx.factor = factor
+        ctx.pooled = Pooled.room_for(student, factor, ctx.needs_input_grad[0])
         sums = []
-        for frame, rows, mine, theirs in blocks_of(student, teacher, factor):
+        for frame, rows, mine, theirs in blocks_of(student, teacher, factor, ctx.pooled):
             difference = mine - theirs
             sums.append((difference.square() * weights[frame, None, rows]).sum())
         return torch.stack(sums).sum()
@@ -73,7 +79,7 @@ class _SquaredDifference(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         student, teacher, weights = ctx.saved_tensors
         slopes = 2 * gradient * weights
-        pull = torch.empty_like(student)
-        for frame, rows, mine, theirs in blocks_of(student, teacher, ctx.factor):
+        pull, blocks = ctx.pooled.blocks_back(student, teacher, ctx.factor)
+        for frame, rows, mine, theirs in blocks:
             torch.mul(mine - theirs, slopes[frame, None, rows], out=pull[frame, :, rows])
         return pull, None, None, None

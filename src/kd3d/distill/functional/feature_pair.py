@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from kd3d.geometry import BEVGrid
 
 __all__ = [
     "FeaturePair",
+    "Pooled",
     "align_features",
     "blocks_of",
     "check_channels_equal",
@@ -55,8 +57,38 @@ class FeaturePair:
         return self.teacher if self.factor == (1, 1) else F.avg_pool2d(self.teacher, self.factor)
 
 
+@dataclass(slots=True)
+class Pooled:
+    """The teacher's values on the cells of a pair, kept from a forward for its backward.
+
+    To average the teacher's finer map is to read four times as much as there is else, so it is done
+    once. The memory becomes that of the gradient.
+
+    Args:
+        values: ``[B, C, H, W]`` float32, or none: as long as nothing is kept, and once the gradient
+            took the memory over (a graph can be gone through twice).
+    """
+
+    values: Tensor | None
+
+    @classmethod
+    def room_for(cls, student: Tensor, factor: tuple[int, int], wanted: bool) -> "Pooled":
+        """Make room, if a backward will come, there is something to average, and it is float32."""
+        kept = wanted and factor != (1, 1) and student.dtype == torch.float32
+        return cls(torch.empty_like(student) if kept else None)
+
+    def blocks_back(
+        self, student: Tensor, teacher: Tensor, factor: tuple[int, int]
+    ) -> tuple[Tensor, Iterator[tuple[slice, slice, Tensor, Tensor]]]:
+        """Give memory for the gradient, and the blocks of `blocks_of` to fill it in this order."""
+        kept, self.values = self.values, None
+        if kept is None:
+            return torch.empty_like(student), blocks_of(student, teacher, factor)
+        return kept, blocks_of(student, kept, (1, 1))
+
+
 def blocks_of(
-    student: Tensor, teacher: Tensor, factor: tuple[int, int]
+    student: Tensor, teacher: Tensor, factor: tuple[int, int], pooled: Pooled | None = None
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
     """Go through the maps of a pair in blocks of rows that fit a processor's cache.
 
@@ -64,6 +96,7 @@ def blocks_of(
         student: as in `FeaturePair`.
         teacher: likewise.
         factor: likewise.
+        pooled: filled with the teacher's values, if it has room.
 
     Yields:
         The frame and the rows, for indices, and the values of both there
@@ -78,7 +111,10 @@ def blocks_of(
             theirs = teacher[frame, :, factor[0] * rows.start : factor[0] * rows.stop]
             if factor != (1, 1):
                 theirs = F.avg_pool2d(theirs, factor)
-            yield frame, rows, student[frame, :, rows].float(), theirs.float()
+            theirs = theirs.float()
+            if pooled is not None and pooled.values is not None:
+                pooled.values[frame, :, rows] = theirs
+            yield frame, rows, student[frame, :, rows].float(), theirs
 
 
 def align_features(

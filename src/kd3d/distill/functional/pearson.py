@@ -1,12 +1,18 @@
 """Correlation of feature maps, channel by channel."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kd3d.distill.functional.feature_pair import FeaturePair, blocks_of, check_channels_equal
+from kd3d.distill.functional.feature_pair import (
+    FeaturePair,
+    Pooled,
+    blocks_of,
+    check_channels_equal,
+)
 
 __all__ = ["pearson_loss"]
 
@@ -41,7 +47,7 @@ def pearson_loss(pair: FeaturePair) -> Tensor:
 
 
 class _OneMinusCorrelation(torch.autograd.Function):
-    """The mean of 1 - r over channels. Keeps its inputs alone; the backward goes through again."""
+    """The mean of 1 - r over channels. Keeps its inputs and the teacher's averages alone."""
 
     @staticmethod
     def forward(
@@ -51,9 +57,10 @@ class _OneMinusCorrelation(torch.autograd.Function):
         factor: tuple[int, int],
         inside: Tensor | None,
     ) -> Tensor:
-        shift, sums = _moments(student, teacher, factor, inside)
+        ctx.pooled = Pooled.room_for(student, factor, ctx.needs_input_grad[0])
+        shift, sums = _moments(blocks_of(student, teacher, factor, ctx.pooled), inside)
         count = sums[5]
-        mean_s, mean_t, square_s, square_t, product = (sums[:5] / count).unbind()
+        mean_s, mean_t, product, square_s, square_t = (sums[:5] / count).unbind()
         var_s = (square_s - mean_s * mean_s).clamp(min=0) + _EPSILON
         var_t = (square_t - mean_t * mean_t).clamp(min=0) + _EPSILON
         scale = (var_s * var_t).rsqrt()
@@ -75,8 +82,8 @@ class _OneMinusCorrelation(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         student, teacher, inside, slopes = ctx.saved_tensors
         by_student, by_teacher, constant = (slopes * gradient).float()[:, :, None, None]
-        pull = torch.empty_like(student)
-        for frame, rows, mine, theirs in blocks_of(student, teacher, ctx.factor):
+        pull, blocks = ctx.pooled.blocks_back(student, teacher, ctx.factor)
+        for frame, rows, mine, theirs in blocks:
             part = torch.addcmul(constant, mine, by_student)
             torch.addcmul(part, theirs, by_teacher, out=pull[frame, :, rows])
             if inside is not None:
@@ -85,25 +92,31 @@ class _OneMinusCorrelation(torch.autograd.Function):
 
 
 def _moments(
-    student: Tensor, teacher: Tensor, factor: tuple[int, int], inside: Tensor | None
+    blocks_of_both: Iterable[tuple[slice, slice, Tensor, Tensor]], inside: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Sum up both maps, their squares and their product per channel.
+    """Sum up both maps, their product and their squares per channel.
 
     Returns:
         What is taken off both maps before, against cancellation ``[2, C]``, and the five sums and
         the number of cells ``[6, C]``; float64.
     """
+    cells = (0, 2, 3)
     shift: list[Tensor] = []
     sums: list[Tensor] = []
-    for _, rows, *blocks in blocks_of(student, teacher, factor):
+    for _, rows, *blocks in blocks_of_both:
         if not shift:
-            shift = [block.mean(dim=(0, 2, 3), keepdim=True) for block in blocks]
+            shift = [block.mean(dim=cells, keepdim=True) for block in blocks]
         mine, other = (block - offset for block, offset in zip(blocks, shift, strict=True))
         seen = torch.ones_like(mine[:, :1]) if inside is None else inside[rows]
         if inside is not None:
             mine, other = mine * seen, other * seen
-        products = (mine, other, mine * mine, other * other, mine * other)
-        found = [product.sum(dim=(0, 2, 3)) for product in products]
+        found = [
+            mine.sum(dim=cells),
+            other.sum(dim=cells),
+            (mine * other).sum(dim=cells),
+            mine.square_().sum(dim=cells),  # in place, and so the last that is done with it
+            other.square_().sum(dim=cells),
+        ]
         sums.append(torch.stack((*found, seen.sum().expand_as(found[0]))))
     offsets = torch.stack([offset.flatten() for offset in shift]).double()
     total = torch.stack(sums).double().sum(dim=0)

@@ -25,8 +25,8 @@ demo: install ## simulate, train a teacher, a plain and a distilled student, and
 	$(BIN)/kd3d-train experiment=cp_pillar_kd scale=demo
 
 test: export OMP_NUM_THREADS ?= 1
-test: lint ## lint, types and all tests
-	$(BIN)/python -m pytest
+test: lint ## lint, types and all tests, on all cores
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: install ## format check, lint and types
 	$(BIN)/ruff format --check .

@@ -33,6 +33,13 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True)
+def own_environment():
+    """Undo what a test sets in the environment: `seed_everything` leaves its seed to processes."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
 @pytest.fixture
 def one_thread(monkeypatch):
     """Keep torch from starting threads, which forked ranks would wait for and not have."""

@@ -59,7 +59,8 @@ def columns(text):
     ]
 
 
-def test_the_table_is_printed_once_and_kept(capsys):
+def test_the_table_is_printed_once_and_kept(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     callback = make_callback()
     assert callback.summary().count("\n") == 0
     assert "Nothing is connected yet" in callback.summary()
@@ -158,7 +159,8 @@ def test_views_are_told_by_their_taps():
     assert row[1].startswith("detector.head.heatmap: Conv2d [2, 3, 16, 16] float32 cells of 1 x 1")
 
 
-def test_an_objective_that_is_switched_on_later_is_told_then(capsys):
+def test_an_objective_that_is_switched_on_later_is_told_then(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     callback = make_callback(objectives=[PivotalLogitKD(0.0), LabelKD(0.4)])
     module = TinyModule(make_detector(0))
     module.on_train_epoch_start = lambda: setattr(

@@ -1,5 +1,8 @@
 """The files that a killed run goes on from."""
 
+import os
+import signal
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -34,7 +37,7 @@ class Saves(pl.Callback):
         self.batches.append((progress.total.processed, trainer.global_step))
 
 
-def fit(folder, *, every=3, **options):
+def fit(folder, *, every=3, more=(), **options):
     saves, module = Saves(), Line()
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -42,7 +45,7 @@ def fit(folder, *, every=3, **options):
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[saves, ResumeCheckpoint(folder, every_n_train_steps=every)],
+        callbacks=[*more, saves, ResumeCheckpoint(folder, every_n_train_steps=every)],
         **{"max_epochs": 2, **options},
     )
     trainer.fit(module, DataLoader(torch.ones(5, 1)))
@@ -104,6 +107,25 @@ def test_a_run_that_is_stopped_early_keeps_its_last_weights(tmp_path):
     ).fit(module, DataLoader(torch.ones(5, 1)))
     weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(weights["layer.weight"], module.layer.weight)
+
+
+class Terminate(pl.Callback):
+    """Sends this process SIGTERM in the fourth batch."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("accumulated", "kept"), [(1, 4), (2, 2), (3, None)])
+def test_a_terminated_run_keeps_the_step_that_it_was_in(tmp_path, accumulated, kept):
+    """Between the batches of an accumulated gradient there is no step to keep."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, every=100, more=[Terminate()], accumulate_grad_batches=accumulated)
+    assert signal.getsignal(signal.SIGTERM) is before
+    found = find_checkpoint(tmp_path)
+    assert (found and step_of(found)) == kept
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):

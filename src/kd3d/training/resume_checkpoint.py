@@ -23,10 +23,11 @@ _CLOCK_STEPS = 10
 class ResumeCheckpoint(Checkpoint):
     """Write ``last.ckpt`` often enough that a killed run loses little, and exactly resumable.
 
-    A checkpoint is written after an optimiser step, when enough steps or minutes have passed since
-    the last one, and after the fit's last step. Never between the batches of an accumulated
-    gradient, whose first part would be lost, and before callbacks that average weights (EMA) put
-    their average in place of the trained ones.
+    A checkpoint is written after an optimiser step: when enough steps or minutes have passed since
+    the last one, after the fit's last step, and, with one process, after the step in which SIGTERM
+    comes, a scheduler's warning. Never between the batches of an accumulated gradient, whose first
+    part would be lost, and before callbacks that average weights (EMA) put their average in place
+    of the trained ones.
 
     The file appears whole or not at all, whatever kills the process, and the one before stays as
     ``previous.ckpt``.
@@ -80,7 +81,8 @@ class ResumeCheckpoint(Checkpoint):
         """Save after an optimiser step, if it is time to."""
         stepped = trainer.global_step > self._step
         self._step = trainer.global_step
-        if stepped and (trainer.should_stop or _ends_fit(trainer) or self._is_due(trainer)):
+        last = trainer.should_stop or _ends_fit(trainer) or _is_terminated(trainer)
+        if stepped and (last or self._is_due(trainer)):
             self._save(trainer)
 
     @override
@@ -107,6 +109,11 @@ class ResumeCheckpoint(Checkpoint):
             fresh.replace(self.last)
         self._saved_step = trainer.global_step
         self._saved_at = time.monotonic()
+
+
+def _is_terminated(trainer: Any) -> bool:  # noqa: ANN401 - either Lightning package
+    """Tell whether SIGTERM came. Of several processes it may have reached one: they cannot save."""
+    return trainer.world_size == 1 and bool(trainer.received_sigterm)
 
 
 def _ends_fit(trainer: Any) -> bool:  # noqa: ANN401 - either Lightning package

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -34,7 +35,7 @@ def study(folder, *words, name="study"):
     """Run a study inside this process, as the command does."""
     register_job_name()
     words = [*WORDS, f"study.results={folder / name / 'results'}", *words]
-    return run_study(compose_train(words), folder / name, " ".join(["kd3d-train", *words]), words)
+    return run_study(compose_train(words), folder / name, words)
 
 
 def lines_of(report, part):
@@ -171,7 +172,13 @@ def test_a_report_alone_runs_nothing(whole, tmp_path):
     before = stamps(results)
     study(tmp_path, "study.report_only=true")
     assert stamps(results) == before
-    assert "**Missing:** 1 of the planned runs: kd seed 1" in (results / "report.md").read_text()
+    report = (results / "report.md").read_text()
+    assert "**Missing:** 1 of the planned runs: kd seed 1" in report
+    command = report.split("**Command:** `")[1].split("`")[0]
+    assert shlex.split(command) == [
+        "kd3d-train",
+        *(word for word in WORDS if word != "study.processes=0"),
+    ]
 
 
 def test_another_machine_goes_on_with_the_results_alone(whole, tmp_path):

@@ -27,7 +27,7 @@ def study(folder, *words):
     """Run a study inside this process, as the command does."""
     register_job_name()
     words = [*WORDS, f"study.results={folder / 'results'}", *words]
-    run_study(compose_train(words), folder, " ".join(["kd3d-train", *words]), words)
+    run_study(compose_train(words), folder, words)
     return folder / "results"
 
 

@@ -1,6 +1,7 @@
 """``kd3d-train`` with a study: rows x seeds of runs, kept as they come, and a report."""
 
 import datetime
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,12 @@ from kd3d.study.tables import runs_csv, verdict
 
 __all__ = ["run_study"]
 
+_OF_THIS_CALL = (
+    "data.root",
+    "log_dir",
+    *(f"study.{name}" for name in ("only", "page", "processes", "report_only", "results")),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Options:
@@ -78,7 +85,7 @@ class _Study:
     runs: list[StudyRun] = field(default_factory=list)
 
 
-def run_study(config: DictConfig, folder: Path, command: str, words: Sequence[str]) -> float:
+def run_study(config: DictConfig, folder: Path, words: Sequence[str]) -> float:
     """Run what is missing of a study and write its report.
 
     Finished runs are read from ``study.results`` and not repeated, interrupted ones go on.
@@ -86,7 +93,6 @@ def run_study(config: DictConfig, folder: Path, command: str, words: Sequence[st
     Args:
         config: a composed ``train`` configuration with the node ``study``.
         folder: of this command; the runs work below it.
-        command: the command line, for the report.
         words: its overrides, from which every run's configuration is composed.
 
     Returns:
@@ -112,7 +118,7 @@ def run_study(config: DictConfig, folder: Path, command: str, words: Sequence[st
         if not study.options.report_only:
             failures = _run_missing(study)
             write_failures(study.options.results, failures)
-        page = _report(study, command, failures)
+        page = _report(study, failures)
     summary = Summary(plan, study.runs)
     for question in plan.comparisons:
         if question.group is None or summary.difference(question, plan.metric).count:
@@ -264,19 +270,25 @@ def _keep(study: _Study, one: PlannedRun) -> None:
     study.runs.append(finished)
 
 
-def _report(study: _Study, command: str, failures: Sequence[Failure]) -> Path:
+def _report(study: _Study, failures: Sequence[Failure]) -> Path:
     """Write tables, pictures and the page."""
     results = study.options.results
     summary = Summary(study.plan, study.runs)
     write_text(results / "runs.csv", runs_csv(summary))
     page = study.options.page or results / "report.md"
     context = PageContext(
-        command=command,
+        command=_command(study.words),
         sessions=read_sessions(results),
         failures=failures,
         pictures=save_pictures(summary, results),
     )
     return write_page(page, study.plan.title, render_page(summary, context, page.parent))
+
+
+def _command(words: Sequence[str]) -> str:
+    """Write the command line, without what is of this call and this machine alone."""
+    kept = [word for word in words if word.partition("=")[0] not in _OF_THIS_CALL]
+    return shlex.join(["kd3d-train", *kept])
 
 
 def _asked_row(plan: StudyPlan) -> str:

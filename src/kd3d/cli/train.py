@@ -70,7 +70,7 @@ def _run(config: DictConfig, folder: Path, command: str, words: Sequence[str]) -
     # logger=mlflow keeps its files in the run's folder, which recent releases must be told twice
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     if config.study is not None:
-        return run_study(config, folder, command, words)
+        return run_study(config, folder, words)
     return run(config, folder, command)
 
 

@@ -32,7 +32,7 @@ class PageContext:
     """What surrounds the numbers.
 
     Args:
-        command: what was typed.
+        command: what to type.
         sessions: calls of the command so far.
         failures: runs that failed in this call.
         pictures: path and caption of each.
@@ -117,15 +117,26 @@ def _how(summary: Summary, context: PageContext) -> str:
     lines += [f"**Versions:** {_join(run.version for run in runs)}"]
     lines += [f"**Data:** {_join(run.dataset for run in runs)}"]
     lines += [_time(runs, context.sessions)]
-    missing = [f"{row} seed {seed}" for row, seed in summary.missing()]
+    missing = summary.missing()
     if missing:
-        lines.append(f"**Missing:** {len(missing)} of the planned runs: {', '.join(missing)}")
+        lines.append(f"**Missing:** {len(missing)} of the planned runs: {_by_row(missing)}")
     if context.failures:
         lines.append(f"**Failed in the last call:** {_join(one.name for one in context.failures)}")
-    surplus = [f"{run.row} seed {run.seed}" for run in summary.surplus()]
+    surplus = [(run.row, run.seed) for run in summary.surplus()]
     if surplus:
-        lines.append(f"**Not counted** (seeds outside the plan): {', '.join(surplus)}")
+        lines.append(f"**Not counted** (seeds outside the plan): {_by_row(surplus)}")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _by_row(runs: Iterable[tuple[str, int]]) -> str:
+    """Name runs, row by row."""
+    seeds: dict[str, list[str]] = {}
+    for row, seed in runs:
+        seeds.setdefault(row, []).append(str(seed))
+    return "; ".join(
+        f"{row} seed{'s' if len(of_row) > 1 else ''} {', '.join(of_row)}"
+        for row, of_row in seeds.items()
+    )
 
 
 def _time(runs: Sequence[StudyRun], sessions: Sequence[StudySession]) -> str:

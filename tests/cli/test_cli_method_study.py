@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from kd3d.cli.job_names import register_job_name
 from kd3d.cli.resume import compose_train
 from kd3d.cli.study_configs import row_config, settings_of, stage_name, teacher_run_config
-from kd3d.study import read_plan
+from kd3d.study import read_plan, read_study
 from kd3d.study.page import BEGIN, END
 from kd3d.study.settings import differing
 
@@ -199,3 +199,24 @@ def test_the_smallest_version_is_the_same_plan(plan):
     assert {row.steps for row in tiny.rows} | {one.steps for one in tiny.teachers} == {2}
     assert tiny.comparisons == plan.comparisons
     assert all(one.file is None for one in tiny.teachers)
+
+
+def test_the_readme_tells_the_gains_that_were_measured(plan):
+    found = read_study(PAGE.parent / "results" / "method_study")
+    questions = {question.row: question for question in plan.comparisons}
+    lines = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8").splitlines()
+    table = [
+        line.split(" | ") for line in lines if line.startswith("| ") and "docs/methods.md#" in line
+    ]
+    told = {cells[1].strip("`"): cells[-1].strip(" |") for cells in table}
+    measured = {}
+    for name in told:
+        question = questions.get(f"v064_{name}")
+        gain = None if question is None else found.difference(question, plan.metric)
+        if gain is None or gain.low is None:
+            measured[name] = ""
+            continue
+        sure = gain.low > 0 or gain.high < 0
+        measured[name] = f"**{100 * gain.mean:+.1f}**" if sure else f"{100 * gain.mean:+.1f}"
+    assert len(told) == 14
+    assert told == measured

@@ -94,16 +94,18 @@ def test_a_failure_is_told_with_its_last_lines_and_stops_only_what_waits_for_it(
 
 
 def test_a_job_that_was_killed_is_told_so(tmp_path, console):
+    odd = "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 1)"  # without a name in Python
     killed = "import os, signal; print('at work', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     silent = "raise SystemExit(3)"
     failures = run_jobs(
-        [job("killed", killed), job("silent", silent)],
+        [job("killed", killed), job("silent", silent), job("odd", odd)],
         processes=1,
         on_success=lambda one: None,
         console=console,
     )
-    assert failures[0].lines.startswith("at work\nkilled by SIGKILL, which a machine")
+    assert failures[0].lines.startswith("at work\nkilled by signal 9, which a machine")
     assert failures[1].lines == "ended with exit status 3"
+    assert failures[2].lines == f"killed by signal {signal.SIGRTMIN + 1}"
 
 
 def alive(pid):

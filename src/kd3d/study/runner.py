@@ -174,9 +174,8 @@ def _how_it_ended(status: int) -> str:
     """Put an exit status other than 0 into words."""
     if status > 0:
         return f"ended with exit status {status}"
-    name = signal.Signals(-status).name
-    often = ", which a machine does that is out of memory" if name == "SIGKILL" else ""
-    return f"killed by {name}{often}"
+    often = ", which a machine does that is out of memory" if status == -9 else ""
+    return f"killed by signal {-status}{often}"
 
 
 def _stop(running: "Sequence[tuple[Job, subprocess.Popen[bytes]]]") -> None:

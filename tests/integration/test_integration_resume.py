@@ -22,14 +22,21 @@ RANGE = [-10.24, -10.24, -2.0, 10.24, 10.24, 4.0]
 NOTES = '''
 """Notes every training step before the next one begins."""
 
+import os
+import signal
 from pathlib import Path
 
 from lightning.pytorch import Callback
 
 
 class StepNotes(Callback):
-    def __init__(self, folder):
+    def __init__(self, folder, terminate_in=None):
         self.file = Path(folder) / "steps.txt"
+        self.terminate_in = terminate_in
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.terminate_in:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -129,6 +136,21 @@ def whole(place, command_here):
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(steps_of(place / "whole")) == STEPS
     return place / "whole"
+
+
+def test_a_terminated_run_repeats_no_step(place, whole):
+    """A scheduler's warning comes in the third step; the next checkpoint was far away."""
+    rare = "callbacks.checkpoint.every_n_train_steps=99"
+    words = (*WORDS, rare, "+callbacks.notes.terminate_in=2", "hydra.run.dir=terminated")
+    code, output = finish(place, *words)
+    assert code == 128 + signal.SIGTERM, output
+    assert "stopped: kd3d-train resume=" in output
+    run = place / "terminated"
+    assert len(steps_of(run)) == 3
+    code, output = finish(place, f"resume={run}")
+    assert code == 0, output
+    assert (run / "student" / "steps.txt").read_text().count("\n") == STEPS
+    assert steps_of(run) == steps_of(whole)
 
 
 def test_a_killed_run_goes_on_with_the_very_next_frame(place, whole):

@@ -240,6 +240,20 @@ def test_detector_learns_one_scene(small):
     assert torch.equal(candidates.scores[candidates.labels >= 0][:1], found.scores[:1])
 
 
+def test_a_size_that_overflows_is_large_and_what_is_no_number_is_no_box(small):
+    residuals = torch.zeros(2, 1, 7)
+    residuals[0, :, 3:6] = 200.0
+    residuals[1, :, 6] = math.nan
+    with torch.no_grad():
+        maps = small.eval()(one_car())
+    for value, count in zip(residuals, (1, 0), strict=True):
+        maps.residuals.copy_(value)
+        found = small.decode(maps)[0]
+        assert bool(len(found)) == bool(count)
+        assert found.boxes.isfinite().all()
+        assert (found.boxes[:, 3:6] > 500).all()
+
+
 def test_detector_is_rebuilt_from_its_file(small, tmp_path):
     save_detector(small, tmp_path / "x.ckpt")
     again = load_detector(tmp_path / "x.ckpt")

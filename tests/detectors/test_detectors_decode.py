@@ -6,6 +6,7 @@ import torch
 from kd3d.detectors.decode import center_candidates, decode_centers
 from kd3d.detectors.targets import assign_center_targets
 from kd3d.geometry.grid import BEVGrid
+from kd3d.metrics import WaymoDetectionMetric
 from kd3d.structures import HeadMaps
 
 GRID = BEVGrid(x_min=-10.0, y_min=-8.0, cell_x=0.5, cell_y=0.5, width=40, height=32)
@@ -65,6 +66,21 @@ def test_low_scores_and_centres_beyond_the_limit_go():
     assert [len(f) for f in decode_centers(maps, at_border)] == [2, 1]  # z = 1 is still inside
     below = (-80.0, -80.0, -10.0, 80.0, 80.0, 0.99)
     assert [len(f) for f in decode_centers(maps, below)] == [1, 1]
+
+
+def test_a_size_that_overflows_is_large_and_what_is_no_number_is_no_box():
+    """As networks predict after a few steps: neither the metric nor a training ends with it."""
+    boxes, labels = some_boxes()
+    maps = perfect_maps(boxes, labels)
+    maps.dim[0][maps.dim[0] != 0] = 200.0
+    maps.rot[1][maps.rot[1] != 0] = math.nan
+    found = decode_centers(maps, LIMIT, nms_threshold=None)
+    assert [len(one) for one in found] == [2, 0]
+    torch.testing.assert_close(found[0].boxes[:, 3:6], torch.full((2, 3), 1000.0))
+    metric = WaymoDetectionMetric()
+    predicted = {name: getattr(found[0], name) for name in ("boxes", "scores", "labels")}
+    metric.update([predicted], [{"boxes": boxes[0], "labels": labels[0]}])
+    assert metric.compute()["L2_mAP"] == 0
 
 
 def test_overlapping_boxes_of_two_classes_are_one():

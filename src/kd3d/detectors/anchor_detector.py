@@ -104,7 +104,7 @@ class AnchorDetector(BEVDetector):
     def candidates(self, maps: AnchorMaps) -> list[Detections]:
         """Read the boxes of each frame without suppression and without waiting for the device.
 
-        The highest 500 of each frame; those that score too low have label -1.
+        The highest 500 of each frame; those that score too low or are not finite have label -1.
         """
         return self._highest(maps, MAX_CANDIDATES)
 
@@ -112,12 +112,14 @@ class AnchorDetector(BEVDetector):
         with torch.no_grad(), torch.autocast(maps.score.device.type, enabled=False):
             scores, labels = maps.scores.float().sigmoid().max(dim=-1)
             scores, chosen = scores.topk(min(count, scores.shape[1]))
-            labels = torch.where(scores > self.score_threshold, labels.gather(1, chosen), -1)
+            labels = labels.gather(1, chosen)
             residuals, directions = (
                 values.gather(1, chosen[..., None].expand(-1, -1, values.shape[-1])).float()
                 for values in (maps.residuals, maps.directions)
             )
             boxes = decode_boxes(residuals, self.anchors[chosen], directions.argmax(dim=-1))
+            counts = (scores > self.score_threshold) & boxes.isfinite().all(dim=-1)
+            labels = torch.where(counts, labels, -1)
         return [
             Detections(boxes=boxes[i], scores=scores[i], labels=labels[i])
             for i in range(len(boxes))

@@ -10,6 +10,7 @@ from kd3d.errors import ConfigError
 from kd3d.geometry.constants import constant
 from kd3d.geometry.grid import BEVGrid
 from kd3d.geometry.nms import nms_circle, nms_per_class, nms_rotated
+from kd3d.geometry.residuals import exp_of_size
 from kd3d.structures import Detections, HeadMaps
 
 __all__ = [
@@ -73,15 +74,15 @@ def center_candidates(
     """Read the boxes at the highest cells without asking the device how many there are.
 
     As `decode_centers` before suppression, but with 500 boxes in every frame (fewer on a grid of
-    fewer cells): those that score too low or lie outside `center_limit` have label -1. Nothing
-    waits for the device, so a training step can go on.
+    fewer cells): those that score too low, lie outside `center_limit` or are not finite have
+    label -1. Nothing waits for the device, so a training step can go on.
     """
     with torch.no_grad(), torch.autocast(maps.heatmap.device.type, enabled=False):
         scores, labels, cells = _highest_cells(maps.heatmap.float().sigmoid())
         boxes = decode_codes(read_codes(maps, cells), cells, maps.grid)
         limit = constant(center_limit, boxes)
         inside = (boxes[..., :3] >= limit[:3]) & (boxes[..., :3] <= limit[3:])
-        counts = inside.all(dim=-1) & (scores > score_threshold)
+        counts = inside.all(dim=-1) & boxes.isfinite().all(dim=-1) & (scores > score_threshold)
         labels = torch.where(counts, labels, -1)
     return [
         Detections(boxes=boxes[i], scores=scores[i], labels=labels[i]) for i in range(len(boxes))
@@ -134,7 +135,7 @@ def decode_codes(codes: Tensor, cells: Tensor, grid: BEVGrid) -> Tensor:
         (
             grid.to_metres(corner + codes[..., :2]),
             codes[..., 2:3],
-            codes[..., 3:6].exp(),
+            exp_of_size(codes[..., 3:6]),
             torch.atan2(codes[..., 7:8], codes[..., 6:7]),
             codes[..., 8:],
         ),

@@ -1,14 +1,15 @@
 """Boxes written as residuals of other boxes (anchors), and how far two such are apart."""
 
-from math import pi
+from math import log, pi
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["decode_boxes", "encode_boxes", "residual_distance"]
+__all__ = ["decode_boxes", "encode_boxes", "exp_of_size", "residual_distance"]
 
 _BETA = 1 / 9  # residuals nearer than this are compared by their square
+_LARGEST = 1000.0
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -49,11 +50,20 @@ def decode_boxes(residuals: Tensor, anchors: Tensor, halves: Tensor) -> Tensor:
         (
             residuals[..., :2] * diagonal + anchors[..., :2],
             residuals[..., 2:3] * anchors[..., 5:6] + anchors[..., 2:3],
-            residuals[..., 3:6].exp() * anchors[..., 3:6],
+            exp_of_size(residuals[..., 3:6]) * anchors[..., 3:6],
             heading[..., None],
         ),
         dim=-1,
     )
+
+
+def exp_of_size(logarithm: Tensor) -> Tensor:
+    """Exponential of a predicted logarithm of a size, at most 1000 (metres, or times an anchor's).
+
+    A network that was trained for a few steps may predict any number. What overflows is no box, and
+    a validation that meets it must not end a training; what is that large stays a false positive.
+    """
+    return logarithm.clamp(max=log(_LARGEST)).exp()
 
 
 def residual_distance(one: Tensor, other: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from kd3d.errors import ConfigError
+from kd3d.geometry.residuals import exp_of_size
 from kd3d.structures import HeadMaps
 
 __all__ = ["boxes_at", "highest_boxes"]
@@ -31,7 +32,7 @@ def boxes_at(maps: HeadMaps, cells: Tensor) -> Tensor:
         (
             maps.grid.to_metres(corner + read(maps.center)),
             read(maps.center_z),
-            read(maps.dim).exp(),
+            exp_of_size(read(maps.dim)),
             torch.atan2(heading[..., 1:], heading[..., :1]),
         ),
         dim=-1,

@@ -49,7 +49,7 @@ gain-study: install ## run or go on with docs/gain-study.md: rows of runs over p
 weight-study: install ## run or go on with docs/weight-study.md: three weights for every method (CPU, about one core hour)
 	$(BIN)/kd3d-train experiment=weight_study
 
-method-study: install ## run or go on with docs/methods.md: every method of distillation, pair by pair (CPU, under 5 hours)
+method-study: install ## run or go on with docs/methods.md: every method of distillation, pair by pair (CPU, about 5 hours)
 	$(BIN)/kd3d-train experiment=method_study
 
 cost-table: install ## profile all networks and write docs/cost.md

@@ -76,7 +76,7 @@ def test_a_size_that_overflows_is_large_and_what_is_no_number_is_no_box():
     maps.rot[1][maps.rot[1] != 0] = math.nan
     found = decode_centers(maps, LIMIT, nms_threshold=None)
     assert [len(one) for one in found] == [2, 0]
-    torch.testing.assert_close(found[0].boxes[:, 3:6], torch.full((2, 3), 1000.0))
+    torch.testing.assert_close(found[0].boxes[:, 3:6], torch.full((2, 3), 1e6))
     metric = WaymoDetectionMetric()
     predicted = {name: getattr(found[0], name) for name in ("boxes", "scores", "labels")}
     metric.update([predicted], [{"boxes": boxes[0], "labels": labels[0]}])

@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["decode_boxes", "encode_boxes", "exp_of_size", "residual_distance"]
 
 _BETA = 1 / 9  # residuals nearer than this are compared by their square
-_LARGEST = 1000.0
+_LARGEST = 1e6
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def decode_boxes(residuals: Tensor, anchors: Tensor, halves: Tensor) -> Tensor:
 
 
 def exp_of_size(logarithm: Tensor) -> Tensor:
-    """Exponential of a predicted logarithm of a size, at most 1000 (metres, or times an anchor's).
+    """Exponential of a predicted logarithm of a size, at most 1e6 (metres, or times an anchor's).
 
     A network that was trained for a few steps may predict any number. What overflows is no box, and
     a validation that meets it must not end a training; what is that large stays a false positive.

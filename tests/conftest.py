@@ -13,6 +13,7 @@ from unittest import mock
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.pop("PL_GLOBAL_SEED", None)  # a test chooses its own
 
 import pytest
 import torch
@@ -31,6 +32,13 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("oracle data (../shared/data) is not here")
     return SHARED
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_environment_of_a_file():
+    """Undo what the fixtures of a file set in the environment, as `own_environment` does."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -211,6 +211,7 @@ NO_PIVOT = {
 }
 
 
+@pytest.mark.usefixtures("one_thread")  # with several, a step is not the same twice
 @pytest.mark.parametrize("name", NO_PIVOT)
 def test_no_pivot_in_a_batch(name):
     """It adds zero, and gradients are those of the plain step."""
